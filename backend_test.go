@@ -1,0 +1,170 @@
+package wildkey_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/redisserver"
+	"github.com/wildkey/wildkey/luatest"
+)
+
+// backend is a server that one test has to itself: the engine of luatest, or
+// a redis-server process.
+type backend struct {
+	client *redis.Client
+	engine *luatest.Engine     // nil on a redis-server
+	server *redisserver.Server // nil on the engine
+}
+
+// onBackends runs a test on both kinds of server and afterwards holds the raw
+// keyspace of each against the invariant.
+func onBackends(t *testing.T, test func(t *testing.T, b *backend), serverOptions ...string) {
+	t.Helper()
+	t.Run("engine", func(t *testing.T) { onEngine(t, test) })
+	t.Run("redis-server", func(t *testing.T) { onServer(t, test, serverOptions...) })
+}
+
+func onEngine(t *testing.T, test func(t *testing.T, b *backend)) {
+	t.Helper()
+	engine := luatest.New()
+	t.Cleanup(func() { engine.Close() })
+	b := &backend{client: engine.Client(), engine: engine}
+	t.Cleanup(func() { b.client.Close() })
+	test(t, b)
+	b.checkInvariant(t)
+}
+
+func onServer(t *testing.T, test func(t *testing.T, b *backend), options ...string) {
+	t.Helper()
+	server := redisserver.Start(t, options...)
+	b := &backend{client: server.Client(t), server: server}
+	test(t, b)
+	b.checkInvariant(t)
+}
+
+func (b *backend) cache(t testing.TB, options wildkey.Options) *wildkey.Cache {
+	t.Helper()
+	if options.Namespace == "" {
+		options.Namespace = "test"
+	}
+	if options.TTL == 0 {
+		options.TTL = time.Hour
+	}
+	cache, err := wildkey.New(b.client, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cache
+}
+
+// pass lets so much of the server's time go by.
+func (b *backend) pass(d time.Duration) {
+	if b.engine != nil {
+		b.engine.Advance(d)
+		return
+	}
+	time.Sleep(d)
+}
+
+// limitMemory sets maxmemory; "1" makes the server full, "0" lifts the limit.
+func (b *backend) limitMemory(t testing.TB, maxmemory string) {
+	t.Helper()
+	if err := b.client.ConfigSet(ctx, "maxmemory", maxmemory).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// do runs one command and returns its reply, a string for any text.
+func (b *backend) do(t testing.TB, args ...any) any {
+	t.Helper()
+	reply, err := b.client.Do(ctx, args...).Result()
+	if err != nil && err != redis.Nil {
+		t.Fatalf("%v: %v", args, err)
+	}
+	return reply
+}
+
+// members returns the encoded keys that an index of the namespace "test" holds.
+func (b *backend) members(t testing.TB, index string) []string {
+	t.Helper()
+	members, err := b.client.ZRange(ctx, "{test}/"+index, 0, -1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return members
+}
+
+// checkInvariant holds the raw keyspace against the data model: every live
+// record is in the order index, every record with a TTL is in the expiry index
+// with the millisecond at which Redis expires it, and no other record is there.
+func (b *backend) checkInvariant(t testing.TB) {
+	t.Helper()
+	for _, breach := range invariantBreaches(t, b.client) {
+		t.Error(breach)
+	}
+}
+
+func invariantBreaches(t testing.TB, client *redis.Client) []string {
+	t.Helper()
+	var breaches []string
+	names, err := client.Keys(ctx, "{*}:*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		tag, member, _ := strings.Cut(name, "}:")
+		if kind := client.Type(ctx, tag+"}/keys").Val(); kind != "zset" {
+			continue // a test of a foreign key in the place of the index
+		}
+		pttl := client.PTTL(ctx, name).Val()
+		if pttl == -2 {
+			continue // expired since KEYS
+		}
+		if _, err := client.ZScore(ctx, tag+"}/keys", member).Result(); err != nil {
+			breaches = append(breaches, fmt.Sprintf("%s is not in the order index: %v", name, err))
+		}
+		score, err := client.ZScore(ctx, tag+"}/expiry", member).Result()
+		expiry, _ := client.Do(ctx, "PEXPIRETIME", name).Int64()
+		switch {
+		case expiry == -2:
+		case expiry == -1 && err == nil:
+			breaches = append(breaches, fmt.Sprintf("%s never expires and is in the expiry index, with %.0f", name, score))
+		case expiry != -1 && err != nil:
+			breaches = append(breaches, fmt.Sprintf("%s is not in the expiry index: %v", name, err))
+		case expiry != -1 && strconv.FormatFloat(score, 'f', -1, 64) != strconv.FormatInt(expiry, 10):
+			breaches = append(breaches, fmt.Sprintf("%s expires at %d, and its score is %.0f", name, expiry, score))
+		}
+	}
+	return breaches
+}
+
+var ctx = context.Background()
+
+func rec(key wildkey.Key, value string) wildkey.Record {
+	return wildkey.Record{Key: key, Value: []byte(value)}
+}
+
+// entries writes entries as "key=value", so that tests can list what they expect.
+func entries(found []wildkey.Entry) []string {
+	texts := []string{}
+	for _, entry := range found {
+		texts = append(texts, entry.Key.String()+"="+string(entry.Value))
+	}
+	return texts
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,531 @@
+package wildkey
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// NoExpiry, in the place of a TTL, says on purpose that a record never expires.
+const NoExpiry time.Duration = -1
+
+// Client is what a Cache needs of a Redis client. *redis.Client,
+// *redis.ClusterClient and the client of package luatest have it.
+type Client interface {
+	redis.Scripter
+	Get(ctx context.Context, key string) *redis.StringCmd
+	MGet(ctx context.Context, keys ...string) *redis.SliceCmd
+	ScanType(ctx context.Context, cursor uint64, match string, count int64, keyType string) *redis.ScanCmd
+}
+
+// Options are the settings of a Cache.
+type Options struct {
+	// Namespace keeps the records of one Cache apart from all else on the
+	// server. Default: "cache".
+	Namespace string
+
+	// TTL is the time to live of records that bring none of their own, at
+	// least a millisecond (fractions of one are cut), or NoExpiry. Without it,
+	// every record must bring one.
+	TTL time.Duration
+
+	// Preloaded says that only operators load scripts on this server: nothing
+	// is ever loaded, and a missing script is ErrScriptMissing.
+	Preloaded bool
+
+	// ReadOnly says that this client cannot write, as on a replica: stale
+	// index entries that a page meets are left for others to sweep.
+	ReadOnly bool
+
+	// MaxRecords is the most records that one atomic call may name, since each
+	// holds up the server a little longer. Default: 1,000.
+	MaxRecords int
+
+	// PageLimit, PageReads and PageBytes bound each call of match.lua: its
+	// matches (default 1,000, at most 99,999), the index entries that it reads
+	// (2,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
+	PageLimit, PageReads, PageBytes int
+}
+
+// Record is what Put writes.
+type Record struct {
+	Key   Key
+	Value []byte
+	TTL   time.Duration // 0: Options.TTL; or NoExpiry
+	If    Condition     // the zero Condition always holds
+}
+
+// Condition is what must be true of a record for a Put to write anything.
+type Condition struct{ argument string }
+
+var (
+	Absent  = Condition{"-"} // there is no live record
+	Present = Condition{"+"} // there is a live record
+)
+
+// Equal holds where there is a live record with just this value.
+func Equal(value []byte) Condition { return Condition{"=" + string(value)} }
+
+// Entry is a record that a pattern has matched.
+type Entry struct {
+	Key   Key
+	Value []byte
+}
+
+// Page is some of the records that a pattern matches.
+type Page struct {
+	Entries []Entry
+	Cursor  string // where the next page starts; empty: this was the last
+}
+
+// SweepStats counts the index entries that a Sweep has collected.
+type SweepStats struct {
+	Purged  int // their record had expired
+	Dropped int // their record had been evicted, or deleted by hand
+}
+
+// Cache is a namespace of records on a Redis server. It is safe for concurrent
+// use, starts no goroutine, and neither owns nor closes its client.
+type Cache struct {
+	client  Client
+	loader  *loader
+	options Options
+	indexes []string // the order index and the expiry index
+	prefix  string   // {ns}: of {ns}:<encoded key>
+}
+
+// New returns the Cache of a namespace. It sends nothing to the server.
+func New(client Client, options Options) (*Cache, error) {
+	options.MaxRecords = cmp.Or(options.MaxRecords, 1_000)
+	options.PageLimit = cmp.Or(options.PageLimit, 1_000)
+	options.PageReads = cmp.Or(options.PageReads, 2_000)
+	options.PageBytes = cmp.Or(options.PageBytes, 1<<20)
+	if least := min(options.MaxRecords, options.PageLimit, options.PageReads, options.PageBytes); least < 1 {
+		return nil, fmt.Errorf("wildkey: a bound in Options is %d; at least 1 is needed", least)
+	}
+	tag := "{" + string(appendEncoded(nil, cmp.Or(options.Namespace, "cache"))) + "}"
+	c := &Cache{
+		client:  client,
+		loader:  &loader{client: client, preloaded: options.Preloaded},
+		options: options,
+		indexes: []string{tag + "/keys", tag + "/expiry"},
+		prefix:  tag + ":",
+	}
+	if options.TTL != 0 {
+		if _, err := c.ttlArgument(options.TTL); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Load loads all scripts on the server, on every node of a cluster; with
+// Options.Preloaded it checks that they are there. Verbs load what they need:
+// calling Load is optional.
+func (c *Cache) Load(ctx context.Context) error { return c.loader.load(ctx) }
+
+// Put writes the records: all of them at once, or none if an argument is
+// invalid, a condition fails (ErrCondition) or the server refuses, as when its
+// memory is full (redis.IsOOMError). Of a key that comes twice, the last
+// counts. One round trip, which also purges at most 64 expired index entries,
+// and two more a record.
+func (c *Cache) Put(ctx context.Context, records ...Record) error {
+	names, args, err := c.putArguments(records)
+	if err != nil || len(records) == 0 {
+		return err
+	}
+	n, err := c.loader.run(ctx, putScript, names, args...).Int()
+	if err == nil && n < 0 {
+		return fmt.Errorf("%w (record %d)", ErrCondition, -n)
+	}
+	return err
+}
+
+func (c *Cache) putArguments(records []Record) (names []string, args []any, err error) {
+	keys := make([]Key, len(records))
+	args = make([]any, 0, 3*len(records))
+	for i, record := range records {
+		ttl, err := c.ttlArgument(record.TTL)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w (record %d)", err, i+1)
+		}
+		keys[i] = record.Key
+		args = append(args, record.Value, ttl, cmp.Or(record.If.argument, "*"))
+	}
+	names, err = c.scriptKeys(keys)
+	return names, args, err
+}
+
+// Get returns the value of the record, or ErrNotFound. It is a plain GET.
+func (c *Cache) Get(ctx context.Context, key Key) ([]byte, error) {
+	name, err := key.encode(c.prefix)
+	if err != nil {
+		return nil, err
+	}
+	value, err := c.client.Get(ctx, name).Bytes()
+	if errors.Is(err, redis.Nil) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("wildkey: GET: %w", err)
+	}
+	return value, nil
+}
+
+// GetMany returns the value of each key, in the order of the keys, as one
+// atomic snapshot: nil where there is no record, empty but not nil where the
+// value is empty. It is a plain MGET.
+func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
+	names, err := c.scriptKeys(keys)
+	if err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	found, err := c.client.MGet(ctx, names[len(c.indexes):]...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("wildkey: MGET: %w", err)
+	}
+	values := make([][]byte, len(keys))
+	for i, value := range found {
+		if value, ok := value.(string); ok {
+			values[i] = []byte(value)
+		}
+	}
+	return values, nil
+}
+
+// Delete deletes the records, all at once, and returns how many of them
+// existed. It works on a server whose memory is full. One round trip.
+func (c *Cache) Delete(ctx context.Context, keys ...Key) (int, error) {
+	return c.each(ctx, keys, c.delete)
+}
+
+// Take deletes the record and returns the value that it had, or ErrNotFound.
+// Of concurrent calls, just one gets the value. One round trip.
+func (c *Cache) Take(ctx context.Context, key Key) ([]byte, error) {
+	names, err := c.scriptKeys([]Key{key})
+	if err != nil {
+		return nil, err
+	}
+	values, err := c.loader.run(ctx, deleteScript, names, "values").Slice()
+	if err != nil {
+		return nil, err
+	}
+	if len(values) != 1 {
+		return nil, unexpectedReply(deleteScript, values)
+	}
+	if value, ok := values[0].(string); ok {
+		return []byte(value), nil
+	}
+	return nil, ErrNotFound
+}
+
+// Touch gives those of the records that are live a new TTL, all at once, and
+// returns how many they are. A ttl of 0 means Options.TTL. One round trip.
+func (c *Cache) Touch(ctx context.Context, ttl time.Duration, keys ...Key) (int, error) {
+	argument, err := c.ttlArgument(ttl)
+	if err != nil {
+		return 0, err
+	}
+	return c.each(ctx, keys, c.touch(argument))
+}
+
+// Match returns an iterator over the records that match, with their values, in
+// byte order of their encoded keys. Each page is one round trip and one atomic
+// snapshot, but the whole is not: a record that lives from start to end is met
+// exactly once, any other at most once. An error ends the iteration.
+func (c *Cache) Match(ctx context.Context, pattern Pattern) iter.Seq2[Entry, error] {
+	return c.entries(ctx, "values", pattern, c.options.PageLimit)
+}
+
+// MatchKeys is Match without the values. It reads the index alone: a key whose
+// record was evicted or deleted by hand may be among them until it is swept.
+func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, error] {
+	return func(yield func(Key, error) bool) {
+		for entry, err := range c.entries(ctx, "keys", pattern, c.options.PageLimit) {
+			if !yield(entry.Key, err) {
+				return
+			}
+		}
+	}
+}
+
+// All returns all that Match meets.
+func (c *Cache) All(ctx context.Context, pattern Pattern) ([]Entry, error) {
+	var entries []Entry
+	for entry, err := range c.Match(ctx, pattern) {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+// Page returns at most limit matches (0: Options.PageLimit), from where cursor
+// says: empty for the start, then the Cursor of the page before, which holds no
+// state on the server. A page is one atomic snapshot and one round trip, two if
+// it met stale index entries. Having met Options.PageReads or PageBytes it may
+// be short, or even empty, and still have a Cursor.
+func (c *Cache) Page(ctx context.Context, pattern Pattern, cursor string, limit int) (Page, error) {
+	page, _, err := c.match(ctx, "values", pattern, cursor, cmp.Or(limit, c.options.PageLimit))
+	return page, err
+}
+
+// Count returns how many records match, by the index alone: one that was
+// evicted or deleted by hand counts until it is swept. A round trip, and an
+// atomic snapshot, for each Options.PageReads entries read.
+func (c *Cache) Count(ctx context.Context, pattern Pattern) (int, error) {
+	total, page := 0, Page{}
+	for more := true; more; more = page.Cursor != "" {
+		var n int
+		var err error
+		if page, n, err = c.match(ctx, "count", pattern, page.Cursor, c.options.PageReads); err != nil {
+			return 0, err
+		}
+		total += n
+	}
+	return total, nil
+}
+
+// DeleteMatch deletes the records that match and returns how many they were.
+// It finds up to Options.MaxRecords of them and then deletes those at once: a
+// reader sees all or none. What goes beyond that goes in further rounds.
+func (c *Cache) DeleteMatch(ctx context.Context, pattern Pattern) (int, error) {
+	return c.eachMatch(ctx, pattern, c.delete)
+}
+
+// TouchMatch gives the records that match a new TTL and returns how many they
+// were, in rounds as DeleteMatch.
+func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Pattern) (int, error) {
+	argument, err := c.ttlArgument(ttl)
+	if err != nil {
+		return 0, err
+	}
+	return c.eachMatch(ctx, pattern, c.touch(argument))
+}
+
+// Sweep collects every stale index entry: all that have expired, and then,
+// looking for the record of each entry of the namespace, all whose record was
+// evicted or deleted by hand. It makes many short calls and touches no record.
+func (c *Cache) Sweep(ctx context.Context) (total SweepStats, err error) {
+	for more := true; more; {
+		stats, err := c.sweep(ctx, c.options.MaxRecords, c.indexes)
+		if err != nil {
+			return total, err
+		}
+		total.Purged += stats.Purged
+		more = stats.Purged == c.options.MaxRecords
+	}
+	everything := Pattern{terms: []Term{Rest()}}
+	total.Dropped, err = c.eachMatch(ctx, everything, func(ctx context.Context, names []string) (int, error) {
+		stats, err := c.sweep(ctx, 0, names)
+		return stats.Dropped, err
+	})
+	return total, err
+}
+
+// sweep calls sweep.lua for the indexes and suspects that names holds.
+func (c *Cache) sweep(ctx context.Context, limit int, names []string) (SweepStats, error) {
+	counts, err := c.loader.run(ctx, sweepScript, names, limit).Int64Slice()
+	if err != nil {
+		return SweepStats{}, err
+	}
+	if len(counts) != 2 {
+		return SweepStats{}, unexpectedReply(sweepScript, counts)
+	}
+	return SweepStats{Purged: int(counts[0]), Dropped: int(counts[1])}, nil
+}
+
+// Reindex puts every record of the namespace back into the indexes, with the
+// TTL that it has, and returns how many it met. It repairs the loss of an
+// index, by an allkeys-* eviction policy or by hand. It goes through the whole
+// keyspace of the server with SCAN; other calls may run meanwhile.
+func (c *Cache) Reindex(ctx context.Context) (int, error) {
+	client := c.client
+	// On a cluster one node has the slot of the tag, and with it all records.
+	if cluster, ok := client.(interface {
+		MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	}); ok {
+		master, err := cluster.MasterForKey(ctx, c.prefix)
+		if err != nil {
+			return 0, fmt.Errorf("wildkey: reindex: %w", err)
+		}
+		client = master
+	}
+	total, cursor := 0, uint64(0)
+	for more := true; more; more = cursor != 0 {
+		scanned := client.ScanType(ctx, cursor, c.prefix+"*", int64(c.options.MaxRecords), "string")
+		var names []string
+		var err error
+		if names, cursor, err = scanned.Result(); err != nil {
+			return total, fmt.Errorf("wildkey: SCAN: %w", err)
+		}
+		// A name that is no encoded key was not written by a Cache.
+		names = slices.DeleteFunc(names, func(name string) bool {
+			_, err := ParseKey(name[len(c.prefix):])
+			return err != nil
+		})
+		for batch := range slices.Chunk(names, c.options.MaxRecords) {
+			n, err := c.touch("keep")(ctx, slices.Concat(c.indexes, batch))
+			total += n
+			if err != nil {
+				return total, err
+			}
+		}
+	}
+	return total, nil
+}
+
+// action calls a script for the records in names, behind the indexes there,
+// and returns how many it acted on.
+type action func(ctx context.Context, names []string) (int, error)
+
+func (c *Cache) delete(ctx context.Context, names []string) (int, error) {
+	return c.loader.run(ctx, deleteScript, names, "count").Int()
+}
+
+func (c *Cache) touch(ttl string) action {
+	return func(ctx context.Context, names []string) (int, error) {
+		args := slices.Repeat([]any{ttl}, len(names)-len(c.indexes))
+		return c.loader.run(ctx, touchScript, names, args...).Int()
+	}
+}
+
+// each does the action on the keys, all in one call.
+func (c *Cache) each(ctx context.Context, keys []Key, act action) (int, error) {
+	names, err := c.scriptKeys(keys)
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	return act(ctx, names)
+}
+
+// eachMatch does the action on what matches, Options.MaxRecords a call.
+func (c *Cache) eachMatch(ctx context.Context, pattern Pattern, act action) (int, error) {
+	total, names := 0, slices.Clone(c.indexes)
+	for entry, err := range c.entries(ctx, "keys", pattern, c.options.MaxRecords) {
+		if err != nil {
+			return total, err
+		}
+		names = append(names, c.prefix+entry.Key.String())
+		if len(names) == len(c.indexes)+c.options.MaxRecords {
+			n, err := act(ctx, names)
+			total, names = total+n, names[:len(c.indexes)]
+			if err != nil {
+				return total, err
+			}
+		}
+	}
+	if len(names) == len(c.indexes) {
+		return total, nil
+	}
+	n, err := act(ctx, names)
+	return total + n, err
+}
+
+// entries yields what match finds, page by page, until the last.
+func (c *Cache) entries(ctx context.Context, want string, pattern Pattern, limit int) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		var page Page
+		for more := true; more; more = page.Cursor != "" {
+			var err error
+			if page, _, err = c.match(ctx, want, pattern, page.Cursor, limit); err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, entry := range page.Entries {
+				if !yield(entry, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// match calls match.lua, for a page or a count, and has the stale index
+// entries that it met swept.
+func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor string, limit int) (page Page, n int, err error) {
+	if err := pattern.check(); err != nil {
+		return page, 0, err
+	}
+	args := []any{want, cursor, limit, c.options.PageReads, c.options.PageBytes}
+	for _, term := range pattern.terms {
+		args = append(args, term.argument)
+	}
+	reply, err := c.loader.run(ctx, matchScript, c.indexes, args...).Slice()
+	if err != nil {
+		return page, 0, err
+	}
+	if len(reply) != 4 {
+		return page, 0, unexpectedReply(matchScript, reply)
+	}
+	var results []string
+	var errResults error
+	if want == "count" {
+		n, errResults = redis.NewCmdResult(reply[3], nil).Int()
+	} else {
+		results, errResults = redis.NewCmdResult(reply[3], nil).StringSlice()
+	}
+	stale, errStale := redis.NewCmdResult(reply[2], nil).StringSlice()
+	page.Cursor, err = redis.NewCmdResult(reply[0], nil).Text()
+	if err := errors.Join(err, errStale, errResults); err != nil {
+		return page, 0, fmt.Errorf("wildkey: match.lua: %w", err)
+	}
+	for len(results) > 0 {
+		entry := Entry{}
+		if entry.Key, err = ParseKey(results[0]); err != nil {
+			return page, 0, err
+		}
+		if results = results[1:]; want == "values" {
+			entry.Value, results = []byte(results[0]), results[1:]
+		}
+		page.Entries = append(page.Entries, entry)
+	}
+	if len(stale) > 0 && !c.options.ReadOnly {
+		names := slices.Clone(c.indexes)
+		for _, encoded := range stale {
+			names = append(names, c.prefix+encoded)
+		}
+		// The page is right with or without this: if the sweep fails, the next
+		// page that meets these entries asks for another.
+		_, _ = c.sweep(ctx, 0, names)
+	}
+	return page, n, nil
+}
+
+// scriptKeys returns the KEYS of a script that writes these records.
+func (c *Cache) scriptKeys(keys []Key) ([]string, error) {
+	if len(keys) > c.options.MaxRecords {
+		return nil, fmt.Errorf("%w: %d, and Options.MaxRecords is %d", ErrTooMany, len(keys), c.options.MaxRecords)
+	}
+	names := append(make([]string, 0, len(c.indexes)+len(keys)), c.indexes...)
+	for i, key := range keys {
+		name, err := key.encode(c.prefix)
+		if err != nil {
+			return nil, fmt.Errorf("%w (key %d of the call)", err, i+1)
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// ttlArgument returns a TTL as the scripts take it: whole milliseconds, or 0.
+func (c *Cache) ttlArgument(ttl time.Duration) (string, error) {
+	ttl = cmp.Or(ttl, c.options.TTL)
+	switch {
+	case ttl == NoExpiry:
+		return "0", nil
+	case ttl == 0:
+		return "", fmt.Errorf("%w: none given, by the call or by Options; NoExpiry says it on purpose", ErrInvalidTTL)
+	case ttl < time.Millisecond:
+		return "", fmt.Errorf("%w: %v is below a millisecond", ErrInvalidTTL, ttl)
+	}
+	return strconv.FormatInt(ttl.Milliseconds(), 10), nil
+}

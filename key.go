@@ -1,0 +1,140 @@
+package wildkey
+
+import (
+	"encoding"
+	"fmt"
+	"net/url"
+	"reflect"
+	"strings"
+)
+
+const maxEncodedKey = 4096
+
+// Key is the name of a record: a list of segments, from the general to the
+// particular, ("user", "42", "session", "abc"). A key has at least one
+// segment, no segment is empty, and segments hold any bytes.
+type Key []string
+
+// K makes a Key of its parts. Strings, byte slices, integers and booleans
+// become their usual text; an encoding.TextMarshaler or else a fmt.Stringer
+// speaks for itself. A part that has no text, because it is nil, of another
+// type or fails to marshal, becomes an empty segment: every verb refuses the
+// key with ErrInvalidKey, so that a missing id never addresses a shared record.
+func K(parts ...any) Key {
+	key := make(Key, len(parts))
+	for i, part := range parts {
+		key[i] = segmentText(part)
+	}
+	return key
+}
+
+func segmentText(part any) string {
+	value := reflect.ValueOf(part)
+	if value.Kind() == reflect.Pointer && value.IsNil() {
+		return ""
+	}
+	switch part := part.(type) {
+	case encoding.TextMarshaler:
+		text, err := part.MarshalText()
+		if err != nil {
+			return ""
+		}
+		return string(text)
+	case fmt.Stringer:
+		return part.String()
+	case []byte:
+		return string(part)
+	}
+	if value.CanInt() || value.CanUint() || value.Kind() == reflect.Bool || value.Kind() == reflect.String {
+		return fmt.Sprint(part)
+	}
+	return ""
+}
+
+// String returns the encoded key: each segment percent-encoded as RFC 3986,
+// section 2, has it for all but unreserved bytes, upper-case, joined by
+// colons. ParseKey(k.String()) is k for every valid k.
+func (k Key) String() string {
+	return string(k.append(nil))
+}
+
+func (k Key) append(dst []byte) []byte {
+	for i, segment := range k {
+		if i > 0 {
+			dst = append(dst, ':')
+		}
+		dst = appendEncoded(dst, segment)
+	}
+	return dst
+}
+
+func appendEncoded(dst []byte, segment string) []byte {
+	const hexDigits = "0123456789ABCDEF"
+	for i := range len(segment) {
+		b := segment[i]
+		if isUnreserved(b) {
+			dst = append(dst, b)
+		} else {
+			dst = append(dst, '%', hexDigits[b>>4], hexDigits[b&15])
+		}
+	}
+	return dst
+}
+
+func isUnreserved(b byte) bool {
+	return 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z' || '0' <= b && b <= '9' ||
+		b == '-' || b == '.' || b == '_' || b == '~'
+}
+
+// ParseKey reads an encoded key. It refuses, with ErrInvalidKey, any text that
+// is not exactly what String returns for some valid key.
+func ParseKey(encoded string) (Key, error) {
+	segments := strings.Split(encoded, ":")
+	key := make(Key, len(segments))
+	for i, segment := range segments {
+		text, err := decodeSegment(segment)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %q: segment %d %v", ErrInvalidKey, encoded, i+1, err)
+		}
+		key[i] = text
+	}
+	if err := key.check(); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// decodeSegment refuses every spelling but the one that appendEncoded gives.
+func decodeSegment(encoded string) (string, error) {
+	text, err := url.PathUnescape(encoded)
+	if err != nil {
+		return "", fmt.Errorf("has a broken escape")
+	}
+	if canonical := string(appendEncoded(nil, text)); canonical != encoded {
+		return "", fmt.Errorf("is spelled %q, not %q", canonical, encoded)
+	}
+	return text, nil
+}
+
+// encode returns prefix and, behind it, the encoded key.
+func (k Key) encode(prefix string) (string, error) {
+	if len(k) == 0 {
+		return "", fmt.Errorf("%w: it has no segment", ErrInvalidKey)
+	}
+	for i, segment := range k {
+		if segment == "" {
+			return "", fmt.Errorf("%w: %q: segment %d is empty", ErrInvalidKey, k.String(), i+1)
+		}
+	}
+	// Most keys fit the stack: the string is then the only allocation.
+	encoded := k.append(append(make([]byte, 0, 128), prefix...))
+	if length := len(encoded) - len(prefix); length > maxEncodedKey {
+		return "", fmt.Errorf("%w: it has %d bytes encoded, %d are allowed", ErrInvalidKey, length, maxEncodedKey)
+	}
+	return string(encoded), nil
+}
+
+func (k Key) check() error {
+	_, err := k.encode("")
+	return err
+}

@@ -1,0 +1,120 @@
+--!df flags=allow-undeclared-keys
+-- PURPOSE   Find the records that match a pattern, a bounded page a call, in byte order of their keys. Never writes.
+-- KEYS      order index, expiry index
+-- ARGV      want, cursor, limit, reads, bytes, term...
+--             want    what results hold: values: {key, value, ...} of the live records; of the entries that have
+--                     not expired, keys: {key, ...}, count: how many
+--             cursor  empty to start; then the cursor of the page before
+--             limit   the most matches of a page, reads: the most index entries read for it; each 1 to 99999
+--             bytes   the most bytes of keys and values in it, 1 to 999999999; one larger record passes alone
+--             term    =LITERAL this segment; ^PREFIX one that starts so; * any one; ** zero or more, last only
+-- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: expired or no record
+-- ERRORS    BADARG match: ...; from the server: NOPERM, WRONGTYPE
+-- COST      O(reads + L log N), L the leaps, fewer than the entries read; M matches are among the reads
+-- COMMANDS  MGET TIME ZMSCORE ZRANGEBYLEX
+
+local order, expiry = KEYS[1], KEYS[2]
+local want, cursor = ARGV[1], ARGV[2]
+local unpack = table.unpack or unpack
+local function refuse(...) return redis.error_reply('BADARG match: ' .. string.format(...)) end
+
+-- Byte order, as sorted sets have it: Lua's own < on strings follows the server's locale.
+local function before(a, b)
+  for i = 1, math.min(#a, #b) do
+    local byte_a, byte_b = string.byte(a, i), string.byte(b, i)
+    if byte_a ~= byte_b then return byte_a < byte_b end
+  end
+  return #a < #b
+end
+
+-- Validate.
+local tag = string.match(order or '', '^({[^{}]+})/keys$')
+if not tag or expiry ~= tag .. '/expiry' or #KEYS > 2 then return refuse('KEYS are not {ns}/keys, {ns}/expiry') end
+if #ARGV < 6 then return refuse('%d arguments; want, cursor, limit, reads, bytes and a term are needed', #ARGV) end
+if want ~= 'values' and want ~= 'keys' and want ~= 'count' then return refuse('ARGV[1], want, is unknown') end
+for i, digits in ipairs({ 5, 5, 9 }) do
+  local bound = ARGV[i + 2]
+  if #bound > digits or not string.find(bound, '^[1-9]%d*$') then return refuse('ARGV[%d] is out of range', i + 2) end
+end
+local limit, reads, bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local kinds, texts, literals = {}, {}, 0
+for i = 1, #ARGV - 5 do
+  local term = ARGV[i + 5]
+  kinds[i], texts[i] = string.match(term, '^([=^])([A-Za-z0-9._~%%-]+)$')
+  if term == '*' or (term == '**' and i == #ARGV - 5) then kinds[i], texts[i] = term, '' end
+  if not kinds[i] then return refuse('ARGV[%d] is none of =LITERAL, ^PREFIX, *, and ** at the end', i + 5) end
+  if kinds[i] == '=' and literals == i - 1 then literals = i end
+end
+-- All that matches lies from lowest to highest: it begins with stem, or for ** is the leading literals themselves.
+local head = table.concat(texts, ':', 1, literals)
+local stem = head .. (literals > 0 and kinds[literals + 1] and ':' or '') .. (texts[literals + 1] or '')
+local lowest = kinds[literals + 1] == '**' and head or stem
+local highest = kinds[literals + 1] and '(' .. stem .. '\255' or '[' .. stem
+local position = cursor == '' and '[' .. lowest or cursor
+local place = string.sub(position, 2)
+if not string.find(position, '^[[(]') or before(place, lowest) or before(string.sub(highest, 2), place) then
+  return refuse('ARGV[2], the cursor, lies outside the range of the pattern')
+end
+
+-- Where the walk goes on from an entry that does not match, as a bound of ZRANGEBYLEX; nil for one that does.
+local function leap_from(entry)
+  local start = 1
+  for i, kind in ipairs(kinds) do
+    if kind == '**' then return nil end
+    if start > #entry then
+      -- Too short. Below a literal the children (4:x) come next; below a wildcard, siblings (4-:x) may come before.
+      return kinds[i - 1] == '=' and '[' .. entry .. ':' .. texts[i] or '(' .. entry
+    end
+    local text, stop = texts[i], (string.find(entry, ':', start, true) or #entry + 1) - 1
+    local segment = string.sub(entry, start, kind == '^' and math.min(stop, start + #text - 1) or stop)
+    if kind ~= '*' and segment ~= text then
+      local above, rest = string.sub(entry, 1, start - 1), string.sub(entry, start)
+      -- Ahead, under the same segments above: the text; or, as 4-:x lies between 4 and 4:x, what is beneath it.
+      if before(rest, text) then return '[' .. above .. text end
+      if kind == '=' and kinds[i + 1] and before(rest, text .. ':') then return '[' .. above .. text .. ':' end
+      -- Behind: past the subtree of the segments above, as ; follows :.
+      return '[' .. string.sub(above, 1, -2) .. ';'
+    end
+    start = stop + 2
+  end
+  -- Too deep: past the subtree of what the terms cover.
+  return start <= #entry and '[' .. string.sub(entry, 1, start - 2) .. ';' or nil
+end
+
+-- Read, in chunks that double until a leap, and hold no more than would fit if all were as large as the largest yet.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local read, matches, used, largest, stale, results, chunk, more = 0, 0, 0, 1, {}, {}, 4, true
+while more and read < reads and matches < limit do
+  local asked = math.min(chunk, reads - read, limit - matches, math.max(1, math.floor((bytes - used) / largest)))
+  local entries = redis.call('ZRANGEBYLEX', order, position, highest, 'LIMIT', 0, asked)
+  read, more, chunk = read + #entries, #entries == asked, math.min(2 * chunk, 1000)
+  local hits, keys, answers = {}, {}, {}
+  for _, entry in ipairs(entries) do
+    local leap = leap_from(entry)
+    position = leap or '(' .. entry
+    if not leap then
+      hits[#hits + 1], keys[#keys + 1] = entry, tag .. ':' .. entry
+    elseif leap ~= '(' .. entry then
+      more, chunk = true, 4
+      break
+    end
+  end
+  if #hits > 0 then
+    answers = want == 'values' and redis.call('MGET', unpack(keys)) or redis.call('ZMSCORE', expiry, unpack(hits))
+  end
+  for i, answer in ipairs(answers) do
+    local hit, live = hits[i], answer
+    if want ~= 'values' then live = not answer or tonumber(answer) >= now end
+    local size = #hit + (want == 'values' and live and #answer or 0)
+    if used > 0 and used + size > bytes then
+      position, more, limit = '[' .. hit, true, matches
+      break
+    end
+    used, largest = used + size, math.max(largest, size)
+    if live then matches = matches + 1 else stale[#stale + 1] = hit end
+    if live and want ~= 'count' then results[#results + 1] = hit end
+    if live and want == 'values' then results[#results + 1] = answer end
+  end
+end
+return { more and position or '', read, stale, want == 'count' and matches or results }

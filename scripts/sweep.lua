@@ -1,0 +1,47 @@
+-- PURPOSE   Collect stale index entries: the expired, and suspects whose record is gone. Touches no record.
+-- KEYS      order index, expiry index, suspect record...
+-- ARGV      limit: how many expired entries to purge at the most, 0 to 99999
+-- RETURNS   {purged, dropped}: entries that had expired; further entries, of suspects whose record is gone
+-- ERRORS    BADARG sweep: ..., before any write; from the server: READONLY, NOPERM, WRONGTYPE; never OOM
+-- COST      O((n + limit) log N), n the suspects
+-- COMMANDS  EXISTS TIME ZRANGEBYSCORE ZREM
+
+local order, expiry = KEYS[1], KEYS[2]
+local limit = ARGV[1]
+local unpack = table.unpack or unpack
+local function refuse(...) return redis.error_reply('BADARG sweep: ' .. string.format(...)) end
+
+-- unpack is good for some 8,000 values; a thousand stays clear of it.
+local function remove(members)
+  local removed = 0
+  for first = 1, #members, 1000 do
+    local last = math.min(first + 999, #members)
+    removed = removed + redis.call('ZREM', order, unpack(members, first, last))
+    redis.call('ZREM', expiry, unpack(members, first, last))
+  end
+  return removed
+end
+
+-- Validate.
+local tag = string.match(order or '', '^({[^{}]+})/keys$')
+if not tag or expiry ~= tag .. '/expiry' then return refuse('KEYS[1], KEYS[2] are not {ns}/keys, {ns}/expiry') end
+if #ARGV ~= 1 or not string.find(limit, '^%d%d?%d?%d?%d?$') then return refuse('ARGV is not a limit, 0 to 99999') end
+local suspects = {}
+for i = 3, #KEYS do
+  local member = string.sub(KEYS[i], #tag + 2)
+  if member == '' or KEYS[i] ~= tag .. ':' .. member then return refuse('KEYS[%d] is not %s: and a key', i, tag) end
+  suspects[i - 2] = member
+end
+
+-- Read. Redis keeps a record through the millisecond of its expiry: expired is strictly before now.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local expired = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, limit)
+local gone = {}
+for i, member in ipairs(suspects) do
+  if redis.call('EXISTS', KEYS[i + 2]) == 0 then gone[#gone + 1] = member end
+end
+
+-- Write.
+remove(expired)
+return { #expired, remove(gone) }

@@ -1,0 +1,183 @@
+package wildkey
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+)
+
+// WriterOptions are the settings of a Writer.
+type WriterOptions struct {
+	// Queue is how many calls of Put and Delete may wait; one more blocks its
+	// caller until there is room. Default: 1,024.
+	Queue int
+
+	// OnError is called, from the Writer's goroutine, when a call has failed
+	// for good, with all that was in it. Without OnError, the first error is
+	// what the next Flush or Close returns.
+	OnError func(WriteError)
+}
+
+// WriteError is a failed call of a Writer: none of its records was written, or
+// none of its keys deleted, unless the connection broke and hid the reply.
+type WriteError struct {
+	Records []Record // of a put
+	Keys    []Key    // of a delete
+	Err     error
+}
+
+func (e WriteError) Error() string { return e.Err.Error() }
+
+func (e WriteError) Unwrap() error { return e.Err }
+
+// Writer writes to a Cache in the background, in the order of its calls.
+// Consecutive puts go as one call of put.lua, and consecutive deletes as one of
+// delete.lua, up to Options.MaxRecords each; a Put with a condition goes alone.
+// What one Put was given is never split. It is safe for concurrent use.
+type Writer struct {
+	cache   *Cache
+	options WriterOptions
+	queue   chan write
+	stopped chan struct{}
+
+	mu     sync.RWMutex // held for reading while something is put into queue
+	closed bool
+
+	unreported error // the worker's own, handed over when a flush is met
+}
+
+// write is one element of the queue: a put, a delete, or a flush.
+type write struct {
+	records []Record
+	alone   bool // the records have a condition, which must not hold up others
+	keys    []Key
+	flushed chan error
+}
+
+// NewWriter starts a Writer, and with it a goroutine that lasts until Close.
+func NewWriter(cache *Cache, options WriterOptions) *Writer {
+	queue := make(chan write, max(0, cmp.Or(options.Queue, 1024)))
+	w := &Writer{cache: cache, options: options, queue: queue, stopped: make(chan struct{})}
+	go w.work()
+	return w
+}
+
+// Put queues records to be written, all at once, as Cache.Put has it. Invalid
+// arguments are returned at once; what the server says goes to OnError. It
+// blocks while the queue is full; the context bounds that wait, not the write.
+// Values must not be changed before they are written.
+func (w *Writer) Put(ctx context.Context, records ...Record) error {
+	if _, _, err := w.cache.putArguments(records); err != nil || len(records) == 0 {
+		return err
+	}
+	alone := slices.ContainsFunc(records, func(r Record) bool { return r.If != Condition{} })
+	return w.enqueue(ctx, write{records: slices.Clone(records), alone: alone})
+}
+
+// Delete queues records to be deleted, all at once. It blocks and reports as
+// Put does.
+func (w *Writer) Delete(ctx context.Context, keys ...Key) error {
+	if _, err := w.cache.scriptKeys(keys); err != nil || len(keys) == 0 {
+		return err
+	}
+	return w.enqueue(ctx, write{keys: slices.Clone(keys)})
+}
+
+// Flush waits until all that was queued before it has been written or has
+// failed. It returns the context's error if that ends first.
+func (w *Writer) Flush(ctx context.Context) error {
+	flushed := make(chan error, 1)
+	if err := w.enqueue(ctx, write{flushed: flushed}); err != nil {
+		return err
+	}
+	select {
+	case err := <-flushed:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close flushes the queue and ends the Writer. It returns ErrClosed when the
+// Writer was closed before.
+func (w *Writer) Close() error {
+	w.mu.Lock()
+	if w.closed {
+		w.mu.Unlock()
+		return ErrClosed
+	}
+	w.closed = true
+	close(w.queue)
+	w.mu.Unlock()
+	<-w.stopped
+	return w.unreported
+}
+
+func (w *Writer) enqueue(ctx context.Context, item write) error {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return ErrClosed
+	}
+	select {
+	case w.queue <- item:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// work sends what is queued. While one call is under way others gather, so
+// that calls grow with the load and a single write is never held back.
+func (w *Writer) work() {
+	defer close(w.stopped)
+	for pending := range w.queue {
+		for gathering := true; gathering; {
+			select {
+			case next, open := <-w.queue:
+				if gathering = open; open && !w.merge(&pending, next) {
+					w.send(pending)
+					pending = next
+				}
+			default:
+				gathering = false
+			}
+		}
+		w.send(pending)
+	}
+}
+
+// merge adds next to pending if one call does the same as two.
+func (w *Writer) merge(pending *write, next write) bool {
+	records, keys := len(pending.records)+len(next.records), len(pending.keys)+len(next.keys)
+	if pending.alone || next.alone || records > 0 && keys > 0 || max(records, keys) > w.cache.options.MaxRecords ||
+		pending.flushed != nil || next.flushed != nil {
+		return false
+	}
+	pending.records = append(pending.records, next.records...)
+	pending.keys = append(pending.keys, next.keys...)
+	return true
+}
+
+func (w *Writer) send(item write) {
+	ctx := context.Background() // the callers' contexts end with their calls
+	var err error
+	switch {
+	case item.flushed != nil:
+		item.flushed <- w.unreported
+		w.unreported = nil
+	case len(item.keys) > 0:
+		_, err = w.cache.Delete(ctx, item.keys...)
+	default:
+		err = w.cache.Put(ctx, item.records...)
+	}
+	failure := WriteError{item.records, item.keys, err}
+	switch {
+	case err == nil:
+	case w.options.OnError != nil:
+		w.options.OnError(failure)
+	case w.unreported == nil:
+		w.unreported = failure
+	}
+}
