@@ -1,0 +1,229 @@
+package luatest
+
+import (
+	"math"
+	"strconv"
+	"strings"
+)
+
+var keyCommands = []*command{
+	manyKeys("del", -2, write, cmdDel),
+	manyKeys("unlink", -2, write, cmdDel),
+	manyKeys("exists", -2, 0, cmdExists),
+	oneKey("type", 2, 0, cmdType),
+	oneKey("expire", -3, write, cmdExpire),
+	oneKey("pexpire", -3, write, cmdExpire),
+	oneKey("expireat", -3, write, cmdExpire),
+	oneKey("pexpireat", -3, write, cmdExpire),
+	oneKey("ttl", 2, 0, cmdTTL),
+	oneKey("pttl", 2, 0, cmdTTL),
+	oneKey("expiretime", 2, 0, cmdTTL),
+	oneKey("pexpiretime", 2, 0, cmdTTL),
+	oneKey("persist", 2, write, cmdPersist),
+	noKey("keys", 2, 0, cmdKeys),
+	noKey("scan", -2, 0, cmdScan),
+}
+
+func cmdDel(e *Engine, args []string) any {
+	var deleted int64
+	for _, key := range args[1:] {
+		if e.keys.delete(key) {
+			deleted++
+		}
+	}
+	return deleted
+}
+
+func cmdExists(e *Engine, args []string) any {
+	var found int64
+	for _, key := range args[1:] {
+		if e.keys.find(key) != nil {
+			found++
+		}
+	}
+	return found
+}
+
+func cmdType(e *Engine, args []string) any {
+	if entry := e.keys.find(args[1]); entry != nil {
+		return Status(entry.kind)
+	}
+	return Status("none")
+}
+
+// cmdExpire is EXPIRE, PEXPIRE, EXPIREAT and PEXPIREAT.
+func cmdExpire(e *Engine, args []string) any {
+	name := strings.ToLower(args[0])
+	var nx, xx, gt, lt bool
+	for _, option := range args[3:] {
+		switch strings.ToUpper(option) {
+		case "NX":
+			nx = true
+		case "XX":
+			xx = true
+		case "GT":
+			gt = true
+		case "LT":
+			lt = true
+		default:
+			return Error(oneLine("ERR Unsupported option " + option))
+		}
+	}
+	if nx && (xx || gt || lt) {
+		return Error("ERR NX and XX, GT or LT options at the same time are not compatible")
+	}
+	if gt && lt {
+		return Error("ERR GT and LT options at the same time are not compatible")
+	}
+	when, ok := parseInt(args[2])
+	if !ok {
+		return errNotInt
+	}
+	invalid := Error("ERR invalid expire time in '" + name + "' command")
+	if !strings.HasPrefix(name, "p") {
+		if when > math.MaxInt64/1000 || when < math.MinInt64/1000 {
+			return invalid
+		}
+		when *= 1000
+	}
+	now := e.keys.nowMillis()
+	if !strings.HasSuffix(name, "at") {
+		if when > math.MaxInt64-now {
+			return invalid
+		}
+		when += now
+	}
+	entry := e.keys.find(args[1])
+	switch {
+	case entry == nil,
+		nx && entry.expires,
+		xx && !entry.expires,
+		gt && (!entry.expires || when <= entry.expireAt),
+		lt && entry.expires && when >= entry.expireAt:
+		return int64(0)
+	}
+	if when <= now {
+		e.keys.delete(args[1])
+	} else {
+		entry.expire(when)
+	}
+	return int64(1)
+}
+
+// cmdTTL is TTL, PTTL, EXPIRETIME and PEXPIRETIME.
+func cmdTTL(e *Engine, args []string) any {
+	name := strings.ToLower(args[0])
+	entry := e.keys.find(args[1])
+	if entry == nil {
+		return int64(-2)
+	}
+	if !entry.expires {
+		return int64(-1)
+	}
+	ms := entry.expireAt
+	if strings.HasSuffix(name, "ttl") {
+		ms = max(0, ms-e.keys.nowMillis())
+	}
+	if strings.HasPrefix(name, "p") {
+		return ms
+	}
+	seconds := ms / 1000
+	if ms%1000 >= 500 {
+		seconds++
+	}
+	return seconds
+}
+
+func cmdPersist(e *Engine, args []string) any {
+	entry := e.keys.find(args[1])
+	if entry == nil || !entry.expires {
+		return int64(0)
+	}
+	entry.expires = false
+	return int64(1)
+}
+
+func cmdKeys(e *Engine, args []string) any {
+	found := []any{}
+	for _, key := range e.keys.keys.names() {
+		if globMatch(args[1], key) && e.keys.find(key) != nil {
+			found = append(found, key)
+		}
+	}
+	return found
+}
+
+// scanOptions are what may follow the cursor of SCAN and ZSCAN.
+type scanOptions struct {
+	count   int
+	pattern string
+	kind    string
+}
+
+func parseScan(options []string, allowType bool) (scanOptions, Error) {
+	o := scanOptions{count: 10, pattern: "*"}
+	for i := 0; i < len(options); i += 2 {
+		option := strings.ToUpper(options[i])
+		if i+1 == len(options) {
+			return o, errSyntax
+		}
+		value := options[i+1]
+		switch {
+		case option == "COUNT":
+			count, ok := parseInt(value)
+			if !ok {
+				return o, errNotInt
+			}
+			if count < 1 {
+				return o, errSyntax
+			}
+			o.count = int(min(count, math.MaxInt32))
+		case option == "MATCH":
+			o.pattern = value
+		case option == "TYPE" && allowType:
+			o.kind = value
+		default:
+			return o, errSyntax
+		}
+	}
+	return o, ""
+}
+
+// parseCursor reads a cursor as strtoul does, a negative one wrapping around.
+func parseCursor(s string) (uint64, bool) {
+	digits, negative := strings.CutPrefix(s, "-")
+	cursor, err := strconv.ParseUint(digits, 10, 64)
+	if negative {
+		cursor = -cursor
+	}
+	return cursor, err == nil
+}
+
+func scanReply(cursor uint64, items []any) []any {
+	return []any{strconv.FormatUint(cursor, 10), items}
+}
+
+func cmdScan(e *Engine, args []string) any {
+	cursor, ok := parseCursor(args[1])
+	if !ok {
+		return errCursor
+	}
+	options, invalid := parseScan(args[2:], true)
+	if invalid != "" {
+		return invalid
+	}
+	names, next := e.keys.keys.scan(cursor, options.count)
+	items := []any{}
+	for _, name := range names {
+		// The order matters: an expired key that is filtered out by its name is
+		// not removed, as in Redis.
+		if !globMatch(options.pattern, name) {
+			continue
+		}
+		entry := e.keys.find(name)
+		if entry != nil && (options.kind == "" || strings.EqualFold(options.kind, string(entry.kind))) {
+			items = append(items, name)
+		}
+	}
+	return scanReply(next, items)
+}

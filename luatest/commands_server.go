@@ -1,0 +1,119 @@
+package luatest
+
+import (
+	"strconv"
+	"strings"
+)
+
+var serverCommands = []*command{
+	noKey("ping", -1, 0, cmdPing),
+	noKey("echo", 2, 0, func(_ *Engine, args []string) any { return args[1] }),
+	noKey("time", 1, 0, cmdTime),
+	noKey("dbsize", 1, 0, func(e *Engine, _ []string) any { return int64(e.keys.keys.len()) }),
+	noKey("flushall", -1, write, cmdFlush),
+	noKey("flushdb", -1, write, cmdFlush),
+	noKey("select", 2, 0, cmdSelect),
+	noKey("hello", -1, noScript, cmdHello),
+	container("client", map[string]*command{
+		"setname": noKey("", 3, noScript, func(*Engine, []string) any { return Status("OK") }),
+		"id":      noKey("", 2, noScript, func(*Engine, []string) any { return int64(1) }),
+	}),
+	container("cluster", map[string]*command{
+		"keyslot": noKey("", 3, 0, func(_ *Engine, args []string) any { return int64(Slot(args[2])) }),
+	}),
+	container("config", map[string]*command{
+		"get": noKey("", -3, noScript, cmdConfigGet),
+		"set": noKey("", -4, noScript, cmdConfigSet),
+	}),
+}
+
+func cmdPing(_ *Engine, args []string) any {
+	switch len(args) {
+	case 1:
+		return Status("PONG")
+	case 2:
+		return args[1]
+	}
+	return wrongArity("ping")
+}
+
+func cmdTime(e *Engine, _ []string) any {
+	now := e.keys.now
+	return []any{strconv.FormatInt(now.Unix(), 10), strconv.Itoa(now.Nanosecond() / 1000)}
+}
+
+func cmdFlush(e *Engine, args []string) any {
+	if len(args) > 2 || len(args) == 2 && !strings.EqualFold(args[1], "sync") && !strings.EqualFold(args[1], "async") {
+		return errSyntax
+	}
+	e.keys.flush()
+	return Status("OK")
+}
+
+func cmdSelect(_ *Engine, args []string) any {
+	db, ok := parseInt(args[1])
+	switch {
+	case !ok:
+		return errNotInt
+	case db != 0:
+		return Error("ERR DB index is out of range")
+	}
+	return Status("OK")
+}
+
+// cmdHello answers a client that asks which protocol is spoken: RESP2 only.
+func cmdHello(_ *Engine, args []string) any {
+	if len(args) > 1 {
+		version, ok := parseInt(args[1])
+		switch {
+		case !ok:
+			return Error("ERR Protocol version is not an integer or out of range")
+		case version != 2:
+			return Error("NOPROTO unsupported protocol version")
+		case len(args) > 2:
+			return Error(oneLine("ERR Syntax error in HELLO option '" + args[2] + "'"))
+		}
+	}
+	return []any{
+		"server", "redis", "version", redisVersion, "proto", int64(2), "id", int64(1),
+		"mode", "standalone", "role", "master", "modules", []any{},
+	}
+}
+
+func cmdConfigGet(e *Engine, args []string) any {
+	for _, pattern := range args[2:] {
+		if globMatch(strings.ToLower(pattern), "maxmemory") {
+			return []any{"maxmemory", strconv.FormatInt(e.maxMemory, 10)}
+		}
+	}
+	return []any{}
+}
+
+// cmdConfigSet knows maxmemory, of which any limit is one that used memory has
+// passed.
+func cmdConfigSet(e *Engine, args []string) any {
+	if len(args)%2 != 0 {
+		return errSyntax
+	}
+	for i := 2; i < len(args); i += 2 {
+		if !strings.EqualFold(args[i], "maxmemory") {
+			return Error(oneLine("ERR Unknown option or number of arguments for CONFIG SET - '" + args[i] + "'"))
+		}
+		limit, ok := parseMemory(args[i+1])
+		if !ok {
+			return Error("ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a memory value")
+		}
+		e.maxMemory, e.memoryFull = limit, limit > 0
+	}
+	return Status("OK")
+}
+
+// parseMemory reads a number of bytes with one of Redis's units.
+func parseMemory(s string) (int64, bool) {
+	digits := strings.TrimRight(s, "bBkKmMgG")
+	unit, ok := map[string]int64{
+		"": 1, "b": 1, "k": 1e3, "kb": 1 << 10, "m": 1e6, "mb": 1 << 20, "g": 1e9, "gb": 1 << 30,
+	}[strings.ToLower(s[len(digits):])]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	return n * unit, ok && err == nil && n >= 0
+}

@@ -1,0 +1,25 @@
+package luatest
+
+import "strings"
+
+// Slot returns the cluster hash slot of key: the CRC16 of its hash tag, or of
+// all of it when it has none, modulo 16384.
+func Slot(key string) int {
+	if _, after, found := strings.Cut(key, "{"); found {
+		if tag, _, closed := strings.Cut(after, "}"); closed && tag != "" {
+			key = tag
+		}
+	}
+	var crc uint16
+	for i := 0; i < len(key); i++ {
+		crc ^= uint16(key[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc % 16384)
+}
