@@ -1,3 +1,6 @@
+// Package wildkey is a Redis cache with hierarchical keys, found by wildcard.
+// Its writes and its scan are atomic Lua scripts, the files in scripts/; the Go
+// side encodes keys, compiles patterns and calls the scripts by digest.
 package wildkey
 
 import (
@@ -27,27 +30,20 @@ type Client interface {
 
 // Options are the settings of a Cache.
 type Options struct {
-	// Namespace keeps the records of one Cache apart from all else on the
-	// server. Default: "cache".
+	// Namespace keeps a Cache apart from all else there. Default: "cache".
 	Namespace string
-
-	// TTL is the time to live of records that bring none of their own, at
-	// least a millisecond (fractions of one are cut), or NoExpiry. Without it,
-	// every record must bring one.
+	// TTL is for records that bring none: at least a millisecond (fractions of
+	// one are cut) or NoExpiry. Without it, every record must bring a TTL.
 	TTL time.Duration
-
 	// Preloaded says that only operators load scripts on this server: nothing
 	// is ever loaded, and a missing script is ErrScriptMissing.
 	Preloaded bool
-
 	// ReadOnly says that this client cannot write, as on a replica: stale
 	// index entries that a page meets are left for others to sweep.
 	ReadOnly bool
-
 	// MaxRecords is the most records that one atomic call may name, since each
 	// holds up the server a little longer. Default: 1,000.
 	MaxRecords int
-
 	// PageLimit, PageReads and PageBytes bound each call of match.lua: its
 	// matches (default 1,000, at most 99,999), the index entries that it reads
 	// (2,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
@@ -118,24 +114,27 @@ func New(client Client, options Options) (*Cache, error) {
 		indexes: []string{tag + "/keys", tag + "/expiry"},
 		prefix:  tag + ":",
 	}
-	if options.TTL != 0 {
-		if _, err := c.ttlArgument(options.TTL); err != nil {
-			return nil, err
-		}
+	if _, err := c.ttlArgument(cmp.Or(options.TTL, NoExpiry)); err != nil {
+		return nil, err
 	}
 	return c, nil
 }
 
-// Load loads all scripts on the server, on every node of a cluster; with
-// Options.Preloaded it checks that they are there. Verbs load what they need:
-// calling Load is optional.
-func (c *Cache) Load(ctx context.Context) error { return c.loader.load(ctx) }
+// Load loads all scripts, on every node of a cluster; with Options.Preloaded it
+// checks that they are there. It is optional: verbs load what they need.
+func (c *Cache) Load(ctx context.Context) error {
+	for _, script := range Scripts() {
+		if err := c.loader.provide(ctx, script); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Put writes the records: all of them at once, or none if an argument is
 // invalid, a condition fails (ErrCondition) or the server refuses, as when its
-// memory is full (redis.IsOOMError). Of a key that comes twice, the last
-// counts. One round trip, which also purges at most 64 expired index entries,
-// and two more a record.
+// memory is full (redis.IsOOMError). Of a key that comes twice, the last counts.
+// One round trip, which also purges at most 64 + 2n expired index entries.
 func (c *Cache) Put(ctx context.Context, records ...Record) error {
 	names, args, err := c.putArguments(records)
 	if err != nil || len(records) == 0 {
@@ -187,12 +186,12 @@ func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
 	if err != nil || len(keys) == 0 {
 		return nil, err
 	}
-	found, err := c.client.MGet(ctx, names[len(c.indexes):]...).Result()
-	if err != nil {
+	found := c.client.MGet(ctx, names[len(c.indexes):]...)
+	if err := found.Err(); err != nil {
 		return nil, fmt.Errorf("wildkey: MGET: %w", err)
 	}
 	values := make([][]byte, len(keys))
-	for i, value := range found {
+	for i, value := range found.Val() {
 		if value, ok := value.(string); ok {
 			values[i] = []byte(value)
 		}
@@ -217,11 +216,10 @@ func (c *Cache) Take(ctx context.Context, key Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(values) != 1 {
-		return nil, unexpectedReply(deleteScript, values)
-	}
-	if value, ok := values[0].(string); ok {
-		return []byte(value), nil
+	for _, value := range values {
+		if value, ok := value.(string); ok {
+			return []byte(value), nil
+		}
 	}
 	return nil, ErrNotFound
 }
@@ -241,14 +239,14 @@ func (c *Cache) Touch(ctx context.Context, ttl time.Duration, keys ...Key) (int,
 // snapshot, but the whole is not: a record that lives from start to end is met
 // exactly once, any other at most once. An error ends the iteration.
 func (c *Cache) Match(ctx context.Context, pattern Pattern) iter.Seq2[Entry, error] {
-	return c.entries(ctx, "values", pattern, c.options.PageLimit)
+	return c.entries(ctx, "values", pattern)
 }
 
 // MatchKeys is Match without the values. It reads the index alone: a key whose
 // record was evicted or deleted by hand may be among them until it is swept.
 func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, error] {
 	return func(yield func(Key, error) bool) {
-		for entry, err := range c.entries(ctx, "keys", pattern, c.options.PageLimit) {
+		for entry, err := range c.entries(ctx, "keys", pattern) {
 			if !yield(entry.Key, err) {
 				return
 			}
@@ -282,23 +280,19 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, cursor string, limit 
 // evicted or deleted by hand counts until it is swept. A round trip, and an
 // atomic snapshot, for each Options.PageReads entries read.
 func (c *Cache) Count(ctx context.Context, pattern Pattern) (int, error) {
-	total, page := 0, Page{}
-	for more := true; more; more = page.Cursor != "" {
-		var n int
-		var err error
-		if page, n, err = c.match(ctx, "count", pattern, page.Cursor, c.options.PageReads); err != nil {
-			return 0, err
+	for total, cursor := 0, ""; ; {
+		page, n, err := c.match(ctx, "count", pattern, cursor, c.options.PageReads)
+		if total, cursor = total+n, page.Cursor; err != nil || cursor == "" {
+			return total, err
 		}
-		total += n
 	}
-	return total, nil
 }
 
 // DeleteMatch deletes the records that match and returns how many they were.
 // It finds up to Options.MaxRecords of them and then deletes those at once: a
 // reader sees all or none. What goes beyond that goes in further rounds.
 func (c *Cache) DeleteMatch(ctx context.Context, pattern Pattern) (int, error) {
-	return c.eachMatch(ctx, pattern, c.delete)
+	return c.inBatches(ctx, c.MatchKeys(ctx, pattern), c.delete)
 }
 
 // TouchMatch gives the records that match a new TTL and returns how many they
@@ -308,83 +302,73 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 	if err != nil {
 		return 0, err
 	}
-	return c.eachMatch(ctx, pattern, c.touch(argument))
+	return c.inBatches(ctx, c.MatchKeys(ctx, pattern), c.touch(argument))
 }
 
 // Sweep collects every stale index entry: all that have expired, and then,
 // looking for the record of each entry of the namespace, all whose record was
 // evicted or deleted by hand. It makes many short calls and touches no record.
 func (c *Cache) Sweep(ctx context.Context) (total SweepStats, err error) {
-	for more := true; more; {
-		stats, err := c.sweep(ctx, c.options.MaxRecords, c.indexes)
-		if err != nil {
+	const limit = 1_000
+	for purged := limit; purged == limit; total.Purged += purged {
+		if purged, _, err = c.sweep(ctx, limit, c.indexes); err != nil {
 			return total, err
 		}
-		total.Purged += stats.Purged
-		more = stats.Purged == c.options.MaxRecords
 	}
-	everything := Pattern{terms: []Term{Rest()}}
-	total.Dropped, err = c.eachMatch(ctx, everything, func(ctx context.Context, names []string) (int, error) {
-		stats, err := c.sweep(ctx, 0, names)
-		return stats.Dropped, err
+	everything := c.MatchKeys(ctx, Pattern{terms: []Term{Rest()}})
+	total.Dropped, err = c.inBatches(ctx, everything, func(ctx context.Context, names []string) (int, error) {
+		_, dropped, err := c.sweep(ctx, 0, names)
+		return dropped, err
 	})
 	return total, err
 }
 
 // sweep calls sweep.lua for the indexes and suspects that names holds.
-func (c *Cache) sweep(ctx context.Context, limit int, names []string) (SweepStats, error) {
+func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, dropped int, err error) {
 	counts, err := c.loader.run(ctx, sweepScript, names, limit).Int64Slice()
 	if err != nil {
-		return SweepStats{}, err
+		return 0, 0, err
 	}
 	if len(counts) != 2 {
-		return SweepStats{}, unexpectedReply(sweepScript, counts)
+		return 0, 0, unexpectedReply(sweepScript, counts)
 	}
-	return SweepStats{Purged: int(counts[0]), Dropped: int(counts[1])}, nil
+	return int(counts[0]), int(counts[1]), nil
 }
 
 // Reindex puts every record of the namespace back into the indexes, with the
-// TTL that it has, and returns how many it met. It repairs the loss of an
-// index, by an allkeys-* eviction policy or by hand. It goes through the whole
+// TTL that it has, and returns how many it met: the repair after an index was
+// deleted, or evicted under an allkeys-* policy. It goes through the whole
 // keyspace of the server with SCAN; other calls may run meanwhile.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
-	client := c.client
-	// On a cluster one node has the slot of the tag, and with it all records.
-	if cluster, ok := client.(interface {
-		MasterForKey(ctx context.Context, key string) (*redis.Client, error)
-	}); ok {
-		master, err := cluster.MasterForKey(ctx, c.prefix)
-		if err != nil {
-			return 0, fmt.Errorf("wildkey: reindex: %w", err)
-		}
-		client = master
-	}
-	total, cursor := 0, uint64(0)
-	for more := true; more; more = cursor != 0 {
-		scanned := client.ScanType(ctx, cursor, c.prefix+"*", int64(c.options.MaxRecords), "string")
-		var names []string
-		var err error
-		if names, cursor, err = scanned.Result(); err != nil {
-			return total, fmt.Errorf("wildkey: SCAN: %w", err)
-		}
-		// A name that is no encoded key was not written by a Cache.
-		names = slices.DeleteFunc(names, func(name string) bool {
-			_, err := ParseKey(name[len(c.prefix):])
-			return err != nil
-		})
-		for batch := range slices.Chunk(names, c.options.MaxRecords) {
-			n, err := c.touch("keep")(ctx, slices.Concat(c.indexes, batch))
-			total += n
-			if err != nil {
-				return total, err
-			}
-		}
-	}
-	return total, nil
+	return c.inBatches(ctx, c.scan(ctx), c.touch("keep"))
 }
 
-// action calls a script for the records in names, behind the indexes there,
-// and returns how many it acted on.
+func (c *Cache) scan(ctx context.Context) iter.Seq2[Key, error] {
+	return func(yield func(Key, error) bool) {
+		client := c.client
+		// On a cluster one node has the slot of the tag, and with it all records.
+		if cluster, ok := client.(*redis.ClusterClient); ok {
+			master, err := cluster.MasterForKey(ctx, c.prefix)
+			if err != nil {
+				yield(nil, fmt.Errorf("wildkey: SCAN: %w", err))
+				return
+			}
+			client = master
+		}
+		names := client.ScanType(ctx, 0, c.prefix+"*", int64(c.options.MaxRecords), "string").Iterator()
+		for names.Next(ctx) {
+			// What is no encoded key was not written by a Cache.
+			if key, err := ParseKey(names.Val()[len(c.prefix):]); err == nil && !yield(key, nil) {
+				return
+			}
+		}
+		if err := names.Err(); err != nil {
+			yield(nil, fmt.Errorf("wildkey: SCAN: %w", err))
+		}
+	}
+}
+
+// action calls a script with these KEYS and returns how many records it met.
 type action func(ctx context.Context, names []string) (int, error)
 
 func (c *Cache) delete(ctx context.Context, names []string) (int, error) {
@@ -407,36 +391,31 @@ func (c *Cache) each(ctx context.Context, keys []Key, act action) (int, error) {
 	return act(ctx, names)
 }
 
-// eachMatch does the action on what matches, Options.MaxRecords a call.
-func (c *Cache) eachMatch(ctx context.Context, pattern Pattern, act action) (int, error) {
-	total, names := 0, slices.Clone(c.indexes)
-	for entry, err := range c.entries(ctx, "keys", pattern, c.options.MaxRecords) {
+// inBatches does the action on the keys, Options.MaxRecords a call.
+func (c *Cache) inBatches(ctx context.Context, keys iter.Seq2[Key, error], act action) (total int, err error) {
+	batch := make([]Key, 0, c.options.MaxRecords)
+	for key, err := range keys {
 		if err != nil {
 			return total, err
 		}
-		names = append(names, c.prefix+entry.Key.String())
-		if len(names) == len(c.indexes)+c.options.MaxRecords {
-			n, err := act(ctx, names)
-			total, names = total+n, names[:len(c.indexes)]
+		if batch = append(batch, key); len(batch) == cap(batch) {
+			n, err := c.each(ctx, batch, act)
+			total, batch = total+n, batch[:0]
 			if err != nil {
 				return total, err
 			}
 		}
 	}
-	if len(names) == len(c.indexes) {
-		return total, nil
-	}
-	n, err := act(ctx, names)
+	n, err := c.each(ctx, batch, act)
 	return total + n, err
 }
 
 // entries yields what match finds, page by page, until the last.
-func (c *Cache) entries(ctx context.Context, want string, pattern Pattern, limit int) iter.Seq2[Entry, error] {
+func (c *Cache) entries(ctx context.Context, want string, pattern Pattern) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		var page Page
-		for more := true; more; more = page.Cursor != "" {
-			var err error
-			if page, _, err = c.match(ctx, want, pattern, page.Cursor, limit); err != nil {
+		for cursor, more := "", true; more; more = cursor != "" {
+			page, _, err := c.match(ctx, want, pattern, cursor, c.options.PageLimit)
+			if err != nil {
 				yield(Entry{}, err)
 				return
 			}
@@ -445,12 +424,12 @@ func (c *Cache) entries(ctx context.Context, want string, pattern Pattern, limit
 					return
 				}
 			}
+			cursor = page.Cursor
 		}
 	}
 }
 
-// match calls match.lua, for a page or a count, and has the stale index
-// entries that it met swept.
+// match calls match.lua, and has the stale index entries that it met swept.
 func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor string, limit int) (page Page, n int, err error) {
 	if err := pattern.check(); err != nil {
 		return page, 0, err
@@ -467,22 +446,23 @@ func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor 
 		return page, 0, unexpectedReply(matchScript, reply)
 	}
 	var results []string
-	var errResults error
 	if want == "count" {
-		n, errResults = redis.NewCmdResult(reply[3], nil).Int()
+		n, err = redis.NewCmdResult(reply[3], nil).Int()
 	} else {
-		results, errResults = redis.NewCmdResult(reply[3], nil).StringSlice()
+		results, err = redis.NewCmdResult(reply[3], nil).StringSlice()
 	}
 	stale, errStale := redis.NewCmdResult(reply[2], nil).StringSlice()
-	page.Cursor, err = redis.NewCmdResult(reply[0], nil).Text()
-	if err := errors.Join(err, errStale, errResults); err != nil {
-		return page, 0, fmt.Errorf("wildkey: match.lua: %w", err)
+	next, errCursor := redis.NewCmdResult(reply[0], nil).Text()
+	if err := cmp.Or(err, errStale, errCursor); err != nil {
+		return page, 0, unexpectedReply(matchScript, reply)
 	}
+	page.Cursor = next
 	for len(results) > 0 {
-		entry := Entry{}
-		if entry.Key, err = ParseKey(results[0]); err != nil {
+		key, err := ParseKey(results[0])
+		if err != nil {
 			return page, 0, err
 		}
+		entry := Entry{Key: key}
 		if results = results[1:]; want == "values" {
 			entry.Value, results = []byte(results[0]), results[1:]
 		}
@@ -495,7 +475,7 @@ func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor 
 		}
 		// The page is right with or without this: if the sweep fails, the next
 		// page that meets these entries asks for another.
-		_, _ = c.sweep(ctx, 0, names)
+		_, _, _ = c.sweep(ctx, 0, names)
 	}
 	return page, n, nil
 }
@@ -518,14 +498,11 @@ func (c *Cache) scriptKeys(keys []Key) ([]string, error) {
 
 // ttlArgument returns a TTL as the scripts take it: whole milliseconds, or 0.
 func (c *Cache) ttlArgument(ttl time.Duration) (string, error) {
-	ttl = cmp.Or(ttl, c.options.TTL)
-	switch {
+	switch ttl = cmp.Or(ttl, c.options.TTL); {
 	case ttl == NoExpiry:
 		return "0", nil
-	case ttl == 0:
-		return "", fmt.Errorf("%w: none given, by the call or by Options; NoExpiry says it on purpose", ErrInvalidTTL)
 	case ttl < time.Millisecond:
-		return "", fmt.Errorf("%w: %v is below a millisecond", ErrInvalidTTL, ttl)
+		return "", fmt.Errorf("%w: %v, by the call or by Options; a millisecond, or NoExpiry, is the least", ErrInvalidTTL, ttl)
 	}
 	return strconv.FormatInt(ttl.Milliseconds(), 10), nil
 }

@@ -5,43 +5,29 @@ import "errors"
 var (
 	// ErrNotFound is returned when Get or Take finds no live record.
 	ErrNotFound = errors.New("wildkey: not found")
-
 	// ErrCondition is returned when the condition of one record of a Put does
 	// not hold. No record of that Put has been written.
 	ErrCondition = errors.New("wildkey: condition does not hold")
-)
-
-// Returned when an argument is refused, before anything is written.
-var (
 	// ErrInvalidKey is returned when a key has no segment, an empty segment or
 	// more than 4,096 bytes encoded, and when ParseKey is given a text that is
 	// not the one spelling of a key.
 	ErrInvalidKey = errors.New("wildkey: invalid key")
-
 	// ErrInvalidTTL is returned when no TTL is given, by the call or by
 	// Options, and when one is below a millisecond and not NoExpiry.
 	ErrInvalidTTL = errors.New("wildkey: invalid TTL")
-
 	// ErrBadPattern is returned when a pattern has no term, an empty literal
 	// or prefix, a text that is not canonical, or ** anywhere but last.
 	ErrBadPattern = errors.New("wildkey: bad pattern")
-
 	// ErrTooMany is returned when one atomic call names more records than
 	// Options.MaxRecords.
 	ErrTooMany = errors.New("wildkey: too many records for one atomic call")
-
 	// ErrBadArgument is returned when a script refuses what only the script
 	// checks, such as the cursor of another pattern. It wraps the server's
 	// error, which says what and where.
 	ErrBadArgument = errors.New("wildkey: refused by the script")
-)
-
-// Returned when something is not there to be used.
-var (
 	// ErrScriptMissing is returned when the server lacks a script that
 	// Options.Preloaded forbids to load. The message has name and digest.
 	ErrScriptMissing = errors.New("wildkey: script not loaded on the server")
-
 	// ErrClosed is returned when a Writer is used after Close.
 	ErrClosed = errors.New("wildkey: writer is closed")
 )

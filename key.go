@@ -69,13 +69,12 @@ func (k Key) append(dst []byte) []byte {
 }
 
 func appendEncoded(dst []byte, segment string) []byte {
-	const hexDigits = "0123456789ABCDEF"
-	for i := range len(segment) {
-		b := segment[i]
+	const digits = "0123456789ABCDEF"
+	for _, b := range []byte(segment) {
 		if isUnreserved(b) {
 			dst = append(dst, b)
 		} else {
-			dst = append(dst, '%', hexDigits[b>>4], hexDigits[b&15])
+			dst = append(dst, '%', digits[b>>4], digits[b&15])
 		}
 	}
 	return dst
@@ -89,14 +88,13 @@ func isUnreserved(b byte) bool {
 // ParseKey reads an encoded key. It refuses, with ErrInvalidKey, any text that
 // is not exactly what String returns for some valid key.
 func ParseKey(encoded string) (Key, error) {
-	segments := strings.Split(encoded, ":")
-	key := make(Key, len(segments))
-	for i, segment := range segments {
+	var key Key
+	for i, segment := range strings.Split(encoded, ":") {
 		text, err := decodeSegment(segment)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %q: segment %d %v", ErrInvalidKey, encoded, i+1, err)
 		}
-		key[i] = text
+		key = append(key, text)
 	}
 	if err := key.check(); err != nil {
 		return nil, err

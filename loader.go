@@ -51,41 +51,24 @@ func readScript(name string) Script {
 type loader struct {
 	client    redis.Scripter
 	preloaded bool
-
-	// withoutReadOnly is set when the server turns out to be older than
-	// EVALSHA_RO, which came with Redis 7.0.
-	withoutReadOnly atomic.Bool
+	noEvalRO  atomic.Bool // the server is older than Redis 7.0, which brought EVALSHA_RO
 }
 
-// load loads all scripts or, where that is for operators to do, looks for them.
-func (l *loader) load(ctx context.Context) error {
-	for _, script := range Scripts() {
-		if !l.preloaded {
-			if err := l.loadOne(ctx, script); err != nil {
-				return err
-			}
-			continue
+// provide loads the script, and relies on the client to reach every node, as
+// redis.ClusterClient does. A preloaded script it only looks for.
+func (l *loader) provide(ctx context.Context, script Script) error {
+	if !l.preloaded {
+		if err := l.client.ScriptLoad(ctx, script.Source).Err(); err != nil {
+			return fmt.Errorf("wildkey: SCRIPT LOAD %s.lua: %w", script.Name, err)
 		}
-		exists, err := l.client.ScriptExists(ctx, script.SHA1).Result()
-		if err != nil {
-			return fmt.Errorf("wildkey: SCRIPT EXISTS: %w", err)
-		}
-		if !slices.Equal(exists, []bool{true}) {
-			return fmt.Errorf("%w: %s.lua %s", ErrScriptMissing, script.Name, script.SHA1)
-		}
+		return nil
 	}
-	return nil
-}
-
-// loadOne relies on the client to reach every node: redis.ClusterClient sends
-// SCRIPT LOAD to all masters and replicas.
-func (l *loader) loadOne(ctx context.Context, script Script) error {
-	digest, err := l.client.ScriptLoad(ctx, script.Source).Result()
+	exists, err := l.client.ScriptExists(ctx, script.SHA1).Result()
 	if err != nil {
-		return fmt.Errorf("wildkey: SCRIPT LOAD %s.lua: %w", script.Name, err)
+		return fmt.Errorf("wildkey: SCRIPT EXISTS: %w", err)
 	}
-	if digest != script.SHA1 {
-		return fmt.Errorf("wildkey: SCRIPT LOAD %s.lua: the server answers digest %q, not %s", script.Name, digest, script.SHA1)
+	if !slices.Equal(exists, []bool{true}) {
+		return fmt.Errorf("%w: %s.lua %s", ErrScriptMissing, script.Name, script.SHA1)
 	}
 	return nil
 }
@@ -95,7 +78,7 @@ func (l *loader) loadOne(ctx context.Context, script Script) error {
 func (l *loader) run(ctx context.Context, script Script, keys []string, args ...any) *redis.Cmd {
 	cmd := l.call(ctx, script, keys, args)
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") && !l.preloaded {
-		if err := l.loadOne(ctx, script); err != nil {
+		if err := l.provide(ctx, script); err != nil {
 			cmd.SetErr(err)
 			return cmd
 		}
@@ -116,12 +99,12 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 // call prefers EVALSHA_RO for the one script that never writes: replicas and
 // users without write permission run it.
 func (l *loader) call(ctx context.Context, script Script, keys []string, args []any) *redis.Cmd {
-	if script.Name == matchScript.Name && !l.withoutReadOnly.Load() {
+	if script.Name == matchScript.Name && !l.noEvalRO.Load() {
 		cmd := l.client.EvalShaRO(ctx, script.SHA1, keys, args...)
 		if !redis.HasErrorPrefix(cmd.Err(), "unknown command") {
 			return cmd
 		}
-		l.withoutReadOnly.Store(true)
+		l.noEvalRO.Store(true)
 	}
 	return l.client.EvalSha(ctx, script.SHA1, keys, args...)
 }

@@ -9,30 +9,26 @@ import (
 // Term is what a Pattern asks of one segment: see Lit, Prefix, Any and Rest.
 type Term struct {
 	argument string // as match.lua takes it: =LITERAL, ^PREFIX, * or **
+	text     string // as ParsePattern reads it
 }
 
 // Lit matches the segment s and no other.
-func Lit(s string) Term { return Term{"=" + string(appendEncoded(nil, s))} }
+func Lit(s string) Term {
+	encoded := string(appendEncoded(nil, s))
+	return Term{"=" + encoded, encoded}
+}
 
 // Prefix matches every segment that starts with s.
-func Prefix(s string) Term { return Term{"^" + string(appendEncoded(nil, s))} }
+func Prefix(s string) Term {
+	encoded := string(appendEncoded(nil, s))
+	return Term{"^" + encoded, encoded + "*"}
+}
 
 // Any matches any one segment.
-func Any() Term { return Term{"*"} }
+func Any() Term { return Term{"*", "*"} }
 
 // Rest matches zero or more segments. It must be the last term.
-func Rest() Term { return Term{"**"} }
-
-// text is the term as ParsePattern reads it.
-func (t Term) text() string {
-	switch {
-	case strings.HasPrefix(t.argument, "="):
-		return t.argument[1:]
-	case strings.HasPrefix(t.argument, "^"):
-		return t.argument[1:] + "*"
-	}
-	return t.argument
-}
+func Rest() Term { return Term{"**", "**"} }
 
 // Pattern is a list of terms that a key is held against, segment by segment.
 // The zero Pattern matches nothing and is refused with ErrBadPattern.
@@ -42,8 +38,7 @@ type Pattern struct {
 }
 
 // NewPattern makes a Pattern of its terms. It returns ErrBadPattern when there
-// is no term, when a literal or prefix is empty or too long for any key, and
-// when Rest is not last.
+// is no term, when a literal or prefix is empty and when Rest is not last.
 func NewPattern(terms ...Term) (Pattern, error) {
 	p := Pattern{terms: slices.Clone(terms)}
 	if err := p.check(); err != nil {
@@ -83,7 +78,7 @@ func ParsePattern(text string) (Pattern, error) {
 		if _, err := decodeSegment(literal); err != nil {
 			return Pattern{}, fmt.Errorf("%w: %q: term %d %v", ErrBadPattern, text, i+1, err)
 		}
-		terms = append(terms, Term{argument})
+		terms = append(terms, Term{argument, part})
 	}
 	return NewPattern(terms...)
 }
@@ -113,9 +108,6 @@ func (p Pattern) check() error {
 			return fmt.Errorf("%w: %q: term %d, **, is not last", ErrBadPattern, p.String(), i+1)
 		}
 	}
-	if length := len(p.String()); length > maxEncodedKey {
-		return fmt.Errorf("%w: it has %d bytes, %d are allowed", ErrBadPattern, length, maxEncodedKey)
-	}
 	return nil
 }
 
@@ -123,7 +115,7 @@ func (p Pattern) check() error {
 func (p Pattern) String() string {
 	parts := make([]string, len(p.terms))
 	for i, term := range p.terms {
-		parts[i] = term.text()
+		parts[i] = term.text
 	}
 	return strings.Join(parts, ":")
 }

@@ -13,23 +13,12 @@ type WriterOptions struct {
 	// caller until there is room. Default: 1,024.
 	Queue int
 
-	// OnError is called, from the Writer's goroutine, when a call has failed
-	// for good, with all that was in it. Without OnError, the first error is
-	// what the next Flush or Close returns.
-	OnError func(WriteError)
+	// OnError is called, from the Writer's goroutine, when a call has failed:
+	// none of these records was written, or none of these keys deleted, unless
+	// the connection broke and hid the reply. Without OnError, the next Flush
+	// or Close returns the first error.
+	OnError func(err error, records []Record, keys []Key)
 }
-
-// WriteError is a failed call of a Writer: none of its records was written, or
-// none of its keys deleted, unless the connection broke and hid the reply.
-type WriteError struct {
-	Records []Record // of a put
-	Keys    []Key    // of a delete
-	Err     error
-}
-
-func (e WriteError) Error() string { return e.Err.Error() }
-
-func (e WriteError) Unwrap() error { return e.Err }
 
 // Writer writes to a Cache in the background, in the order of its calls.
 // Consecutive puts go as one call of put.lua, and consecutive deletes as one of
@@ -50,15 +39,15 @@ type Writer struct {
 // write is one element of the queue: a put, a delete, or a flush.
 type write struct {
 	records []Record
-	alone   bool // the records have a condition, which must not hold up others
 	keys    []Key
 	flushed chan error
+	alone   bool // a flush, or a put whose condition must not hold up others
 }
 
 // NewWriter starts a Writer, and with it a goroutine that lasts until Close.
 func NewWriter(cache *Cache, options WriterOptions) *Writer {
-	queue := make(chan write, max(0, cmp.Or(options.Queue, 1024)))
-	w := &Writer{cache: cache, options: options, queue: queue, stopped: make(chan struct{})}
+	w := &Writer{cache: cache, options: options, stopped: make(chan struct{})}
+	w.queue = make(chan write, max(0, cmp.Or(options.Queue, 1024)))
 	go w.work()
 	return w
 }
@@ -88,7 +77,7 @@ func (w *Writer) Delete(ctx context.Context, keys ...Key) error {
 // failed. It returns the context's error if that ends first.
 func (w *Writer) Flush(ctx context.Context) error {
 	flushed := make(chan error, 1)
-	if err := w.enqueue(ctx, write{flushed: flushed}); err != nil {
+	if err := w.enqueue(ctx, write{flushed: flushed, alone: true}); err != nil {
 		return err
 	}
 	select {
@@ -99,16 +88,13 @@ func (w *Writer) Flush(ctx context.Context) error {
 	}
 }
 
-// Close flushes the queue and ends the Writer. It returns ErrClosed when the
-// Writer was closed before.
+// Close flushes the queue and ends the Writer.
 func (w *Writer) Close() error {
 	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return ErrClosed
+	if !w.closed {
+		w.closed = true
+		close(w.queue)
 	}
-	w.closed = true
-	close(w.queue)
 	w.mu.Unlock()
 	<-w.stopped
 	return w.unreported
@@ -151,8 +137,7 @@ func (w *Writer) work() {
 // merge adds next to pending if one call does the same as two.
 func (w *Writer) merge(pending *write, next write) bool {
 	records, keys := len(pending.records)+len(next.records), len(pending.keys)+len(next.keys)
-	if pending.alone || next.alone || records > 0 && keys > 0 || max(records, keys) > w.cache.options.MaxRecords ||
-		pending.flushed != nil || next.flushed != nil {
+	if pending.alone || next.alone || records > 0 && keys > 0 || records+keys > w.cache.options.MaxRecords {
 		return false
 	}
 	pending.records = append(pending.records, next.records...)
@@ -172,12 +157,9 @@ func (w *Writer) send(item write) {
 	default:
 		err = w.cache.Put(ctx, item.records...)
 	}
-	failure := WriteError{item.records, item.keys, err}
-	switch {
-	case err == nil:
-	case w.options.OnError != nil:
-		w.options.OnError(failure)
-	case w.unreported == nil:
-		w.unreported = failure
+	if err != nil && w.options.OnError != nil {
+		w.options.OnError(err, item.records, item.keys)
+	} else {
+		w.unreported = cmp.Or(w.unreported, err)
 	}
 }

@@ -1,0 +1,32 @@
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: demo test lint sums fuzz
+
+# The main job, on the embedded engine or on the server that REDIS_URL names.
+demo:
+	go run ./internal/demo -zoneinfo "$$(go env GOROOT)/lib/time/zoneinfo.zip"
+
+# All tests; each starts its own redis-server, which is installed where it may be.
+test:
+	@command -v redis-server >/dev/null || sh .ci/install redis-server || \
+		echo "No redis-server: tests against a real server are skipped, only the embedded engine is tested."
+	go test -race ./...
+
+# luacheck and luac come with Debian's lua-check and lua5.1 (see .ci/install).
+lint:
+	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	for script in scripts/*.lua; do luac5.1 -p $$script && luac5.4 -p $$script || exit 1; done
+	luacheck --config .luacheckrc scripts/*.lua
+	cd scripts && sha1sum --quiet -c SHA1SUMS
+
+# The digests that operators pin, after a change of a script.
+sums:
+	cd scripts && sha1sum *.lua > SHA1SUMS
+
+# Each fuzz target for a while.
+FUZZTIME = 30s
+fuzz:
+	for target in FuzzKey FuzzPattern FuzzMatch; do \
+		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; done

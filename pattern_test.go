@@ -1,0 +1,175 @@
+package wildkey_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wildkey/wildkey"
+)
+
+func TestPatternText(t *testing.T) {
+	for _, row := range []struct {
+		text  string
+		terms []wildkey.Term
+	}{
+		{"user:*:session:**", []wildkey.Term{wildkey.Lit("user"), wildkey.Any(), wildkey.Lit("session"), wildkey.Rest()}},
+		{"**", []wildkey.Term{wildkey.Rest()}},
+		{"*", []wildkey.Term{wildkey.Any()}},
+		{"abc*", []wildkey.Term{wildkey.Prefix("abc")}},
+		{"a%3A*:%2A", []wildkey.Term{wildkey.Prefix("a:"), wildkey.Lit("*")}},
+	} {
+		want, err := wildkey.NewPattern(row.terms...)
+		must(t, err)
+		got, err := wildkey.ParsePattern(row.text)
+		if err != nil || got.String() != row.text || want.String() != row.text {
+			t.Errorf("%s: parsed %q, made %q, %v", row.text, got, want, err)
+		}
+	}
+	for _, text := range []string{
+		"", ":", "a::b", "a:", "**:x", "a:**:b", "***", "a**", "*a", "a*b", "**a", "a b", "a%3a", "%41", "%", "%2*", "a/b", "{a}", "é", "a:*:",
+	} {
+		if p, err := wildkey.ParsePattern(text); !errors.Is(err, wildkey.ErrBadPattern) {
+			t.Errorf("ParsePattern(%q): %q, %v", text, p, err)
+		}
+	}
+	for name, terms := range map[string][]wildkey.Term{
+		"no term":          {},
+		"an empty literal": {wildkey.Lit("a"), wildkey.Lit("")},
+		"an empty prefix":  {wildkey.Prefix("")},
+		"Rest not last":    {wildkey.Rest(), wildkey.Lit("a")},
+		"the zero Term":    {{}},
+	} {
+		if p, err := wildkey.NewPattern(terms...); !errors.Is(err, wildkey.ErrBadPattern) {
+			t.Errorf("%s: %q, %v", name, p, err)
+		}
+	}
+	if got := wildkey.Under(wildkey.K("user", "a:b")).String(); got != "user:a%3Ab:**" {
+		t.Errorf("Under is %q", got)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("MustParsePattern of a bad pattern did not panic")
+		}
+	}()
+	wildkey.MustParsePattern("a::b")
+}
+
+func TestPatternMatches(t *testing.T) {
+	for _, row := range []struct {
+		pattern, key string
+		want         bool
+	}{
+		{"a", "a", true}, {"a", "b", false}, {"a", "a:b", false}, {"a:b", "a", false},
+		{"*", "a", true}, {"*", "a:b", false}, {"*:*", "a", false}, {"*:b", "a:b", true},
+		{"**", "a", true}, {"**", "a:b:c", true}, {"a:**", "a", true}, {"a:**", "a:b:c", true}, {"a:**", "ab", false}, {"a:**", "b:a", false},
+		{"a*", "a", true}, {"a*", "ab", true}, {"a*", "ab:c", false}, {"a*:c", "ab:c", true}, {"a*", "b", false},
+		{"a*:**", "ab", true}, {"user:*:session:**", "user:1:session", true}, {"user:*:session:**", "user:1:sessions", false},
+	} {
+		key, err := wildkey.ParseKey(row.key)
+		must(t, err)
+		if got := wildkey.MustParsePattern(row.pattern).Matches(key); got != row.want {
+			t.Errorf("%s matches %s: %t", row.pattern, row.key, got)
+		}
+	}
+	if (wildkey.Pattern{}).Matches(wildkey.K("a")) {
+		t.Error("the zero Pattern matches")
+	}
+	if wildkey.MustParsePattern("**").Matches(wildkey.K("a", "")) {
+		t.Error("an invalid key is matched")
+	}
+}
+
+// FuzzPattern expects that what ParsePattern reads comes back from its text.
+func FuzzPattern(f *testing.F) {
+	for _, text := range []string{"user:*:session:**", "a*:b", "**:x", "a::b", "%41"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := wildkey.ParsePattern(text)
+		if err != nil {
+			if !errors.Is(err, wildkey.ErrBadPattern) {
+				t.Errorf("%q: %v is not ErrBadPattern", text, err)
+			}
+			return
+		}
+		again, err := wildkey.ParsePattern(p.String())
+		if p.String() != text || err != nil || again.String() != text {
+			t.Errorf("%q comes back as %q and %q, %v", text, p, again, err)
+		}
+	})
+}
+
+// segments that lie close together in byte order, around the colon.
+var segments = []string{"4", "40", "4-", "4:", "a", "a:", "a;", "ab", "A", "-", "~", "9", "\x00", "z%"}
+
+// FuzzMatch draws a keyspace, a pattern and bounds from a seed, and expects of
+// Match, Count, and DeleteMatch what Pattern.Matches says of each key.
+func FuzzMatch(f *testing.F) {
+	for seed := range uint64(50) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		onEngine(t, func(t *testing.T, b *backend) { checkMatch(t, b, rand.New(rand.NewPCG(seed, 0))) })
+	})
+}
+
+func checkMatch(t *testing.T, b *backend, random *rand.Rand) {
+	t.Helper()
+	few := segments[:2+random.IntN(len(segments)-1)]
+	segment := func() string { return few[random.IntN(len(few))] }
+	cache := b.cache(t, wildkey.Options{
+		PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(9), PageBytes: 1 + random.IntN(50), MaxRecords: 60,
+	})
+	var records []wildkey.Record
+	for range random.IntN(60) {
+		key := make(wildkey.Key, 1+random.IntN(4))
+		for i := range key {
+			key[i] = segment()
+		}
+		records = append(records, rec(key, strings.Repeat("v", random.IntN(12))))
+	}
+	must(t, cache.Put(ctx, records...))
+
+	for range 5 {
+		terms := make([]wildkey.Term, random.IntN(4), 5)
+		for i := range terms {
+			terms[i] = []wildkey.Term{wildkey.Lit(segment()), wildkey.Lit(segment()), wildkey.Any(), wildkey.Prefix(segment()[:1])}[random.IntN(4)]
+		}
+		if len(terms) == 0 || random.IntN(3) == 0 {
+			terms = append(terms, wildkey.Rest())
+		}
+		pattern, err := wildkey.NewPattern(terms...)
+		must(t, err)
+		want := map[string]string{}
+		for _, record := range records {
+			if pattern.Matches(record.Key) {
+				want[record.Key.String()] = string(record.Value)
+			}
+		}
+		found, err := cache.All(ctx, pattern)
+		must(t, err)
+		got := map[string]string{}
+		for i, entry := range found {
+			got[entry.Key.String()] = string(entry.Value)
+			if i > 0 && found[i-1].Key.String() >= entry.Key.String() {
+				t.Errorf("%s: %s comes before %s", pattern, found[i-1].Key, entry.Key)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", pattern, diff)
+		}
+		if n, err := cache.Count(ctx, pattern); n != len(want) || err != nil {
+			t.Errorf("%s: Count: %d, %v, want %d", pattern, n, err, len(want))
+		}
+		if random.IntN(5) == 0 {
+			if n, err := cache.DeleteMatch(ctx, pattern); n != len(want) || err != nil {
+				t.Errorf("%s: DeleteMatch: %d, %v, want %d", pattern, n, err, len(want))
+			}
+			return
+		}
+	}
+}
