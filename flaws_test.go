@@ -1,0 +1,1051 @@
+package wildkey_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+)
+
+// Each test in this file shows one flaw of the reference, failing if the flaw
+// does not show, and then takes wildkey.Cache through the same steps.
+
+func TestFlawShorterTTLShortensIndex(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		r := newReference(b)
+		long, short := []string{"user", "1", "long"}, []string{"user", "1", "short"}
+		must(t, r.put(time.Hour, refRecord{long, "v"}))
+		must(t, r.put(50*time.Millisecond, refRecord{short, "v"}))
+		awaitGone(t, b, encodePath(r.path(short)))
+		wantValue(t, r, long, "v")
+		wantFound(t, r, []string{"user", "1", wild})
+
+		cache := b.cache(t, wildkey.Options{})
+		must(t, cache.Put(ctx, rec(wildkey.K("user", 1, "long"), "v")))
+		must(t, cache.Put(ctx, wildkey.Record{Key: wildkey.K("user", 1, "short"), TTL: 50 * time.Millisecond}))
+		awaitGone(t, b, "{test}:user:1:short")
+		wantAll(t, cache, "user:1:*", "user:1:long=v")
+	})
+}
+
+func TestFlawZeroTTLDestroysIndexes(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		r := newReference(b)
+		must(t, r.put(time.Hour, refRecord{[]string{"user", "1"}, "v"}))
+		if err := r.put(0, refRecord{[]string{"user", "2"}, "v"}); err == nil {
+			t.Error("reference: a TTL of 0 is no error")
+		}
+		wantValue(t, r, []string{"user", "1"}, "v")
+		wantFound(t, r, []string{"user", wild})
+		wantFound(t, r, wild)
+
+		cache, err := wildkey.New(b.client, wildkey.Options{Namespace: "test"})
+		must(t, err)
+		must(t, cache.Put(ctx, wildkey.Record{Key: wildkey.K("user", 1), Value: []byte("v"), TTL: time.Hour}))
+		if err := cache.Put(ctx, rec(wildkey.K("user", 2), "v")); !errors.Is(err, wildkey.ErrInvalidTTL) {
+			t.Errorf("a TTL of 0: %v, not ErrInvalidTTL", err)
+		}
+		wantAll(t, cache, "user:*", "user:1=v")
+		// What the script takes for "never" is a 0 too.
+		must(t, cache.Put(ctx, wildkey.Record{Key: wildkey.K("user", 3), Value: []byte("v"), TTL: wildkey.NoExpiry}))
+		wantAll(t, cache, "**", "user:1=v", "user:3=v")
+	})
+}
+
+func TestFlawPutRacingDelete(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		// Redis may run the delete between any two commands of the put.
+		r := newReference(b)
+		key := []string{"user", "1"}
+		put := r.putCommands(time.Hour, refRecord{key, "v"})
+		last := len(put) - 1
+		for _, command := range slices.Concat(put[:last], r.deleteCommands(key), put[last:]) {
+			b.do(t, command...)
+		}
+		wantValue(t, r, key, "v")
+		wantFound(t, r, wild)
+
+		// A put and a delete are one command each: nothing can come in between,
+		// in whatever order calls arrive.
+		cache := b.cache(t, wildkey.Options{})
+		must(t, cache.Load(ctx))
+		var sent []string
+		hooked := cacheWith(t, hookedClient(t, b, hook{after: func(commands []redis.Cmder) {
+			for _, command := range commands {
+				sent = append(sent, command.Name())
+			}
+		}}), wildkey.Options{})
+		keys := []wildkey.Key{wildkey.K("user", 1), wildkey.K("user", 2), wildkey.K("user", 3)}
+		must(t, hooked.Put(ctx, rec(keys[0], "v"), rec(keys[1], "v"), rec(keys[2], "v")))
+		_, err := hooked.Delete(ctx, keys...)
+		must(t, err)
+		if !slices.Equal(sent, []string{"evalsha", "evalsha"}) {
+			t.Errorf("a Put and a Delete send %q", sent)
+		}
+
+		var running sync.WaitGroup
+		for worker := range 4 {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				for i := range 100 {
+					key, other := keys[(i+worker)%3], keys[i%3]
+					err := cache.Put(ctx, rec(key, "v"), rec(other, "v"))
+					if (i+worker)%2 == 0 {
+						_, err = cache.Delete(ctx, key)
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}()
+		}
+		running.Wait()
+		b.checkInvariant(t)
+		var want []string
+		for _, key := range keys {
+			if value, err := cache.Get(ctx, key); err == nil {
+				want = append(want, key.String()+"="+string(value))
+			}
+		}
+		wantAll(t, cache, "**", want...)
+	})
+}
+
+func TestFlawBrokenConnectionStoresHalf(t *testing.T) {
+	keys := []string{"a", "b", "c"}
+	onBackends(t, func(t *testing.T, b *backend) {
+		must(t, b.cache(t, wildkey.Options{}).Load(ctx))
+
+		halves := 0
+		atEveryCut(t, b, func(client *redis.Client) error {
+			r := newReference(b)
+			r.client = client
+			return r.put(time.Hour, refRecord{"a", "v"}, refRecord{"b", "v"}, refRecord{"c", "v"})
+		}, func(client *redis.Client, cut int64) {
+			r := newReference(b)
+			r.client = client
+			stored := 0
+			for _, key := range keys {
+				if _, err := r.get(key); err == nil {
+					stored++
+				}
+			}
+			if 0 < stored && stored < len(keys) {
+				halves++
+			}
+		})
+		if halves == 0 {
+			t.Error("reference: no cut stores a part of the batch")
+		}
+
+		whole, none := 0, 0
+		atEveryCut(t, b, func(client *redis.Client) error {
+			cache := cacheWith(t, client, wildkey.Options{})
+			return cache.Put(ctx, rec(wildkey.K("a"), "v"), rec(wildkey.K("b"), "v"), rec(wildkey.K("c"), "v"))
+		}, func(client *redis.Client, cut int64) {
+			values, err := cacheWith(t, client, wildkey.Options{}).GetMany(ctx, wildkey.K("a"), wildkey.K("b"), wildkey.K("c"))
+			must(t, err)
+			switch text := fmt.Sprintf("%s", values); text {
+			case "[v v v]":
+				whole++
+			case "[  ]":
+				none++
+			default:
+				t.Errorf("after %d bytes: %s is stored", cut, text)
+			}
+			for _, breach := range invariantBreaches(t, client) {
+				t.Errorf("after %d bytes: %s", cut, breach)
+			}
+		})
+		if whole == 0 || none == 0 {
+			t.Errorf("%d cuts leave all, %d none: the cuts miss the call", whole, none)
+		}
+	})
+}
+
+func TestFlawDeleteHidesErrors(t *testing.T) {
+	t.Run("wrong type", func(t *testing.T) {
+		onBackends(t, func(t *testing.T, b *backend) {
+			r := newReference(b)
+			must(t, r.put(time.Hour, refRecord{"k", "v"}))
+			b.do(t, "SET", indexName([]string{r.namespace}), "no sorted set")
+			if err := r.pipeline(r.deleteCommands("k")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+				t.Fatalf("reference: the server says %v to a delete", err)
+			}
+			if err := r.delete("k"); err != nil {
+				t.Errorf("reference: a delete that the server refuses returns %v", err)
+			}
+
+			cache := b.cache(t, wildkey.Options{})
+			must(t, cache.Put(ctx, rec(wildkey.K("k"), "v")))
+			b.do(t, "SET", "{test}/keys", "no sorted set")
+			if _, err := cache.Delete(ctx, wildkey.K("k")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+				t.Errorf("a delete that the server refuses returns %v", err)
+			}
+		})
+	})
+	// The engine has no users. This is what matters: a log-out that was none.
+	t.Run("no permission", func(t *testing.T) {
+		onServer(t, func(t *testing.T, b *backend) {
+			b.do(t, "ACL", "SETUSER", "reader", "on", ">secret", "~*", "&*", "+@all", "-del", "-unlink", "-zrem")
+			reader := clientOf(t, b, func(o *redis.Options) { o.Username, o.Password = "reader", "secret" })
+
+			r := newReference(b)
+			must(t, r.put(time.Hour, refRecord{"session", "v"}))
+			r.client = reader
+			if err := r.pipeline(r.deleteCommands("session")); !redis.HasErrorPrefix(err, "NOPERM") {
+				t.Fatalf("reference: the server says %v to a delete", err)
+			}
+			if err := r.delete("session"); err != nil {
+				t.Errorf("reference: a delete that the server refuses returns %v", err)
+			}
+			wantValue(t, r, "session", "v")
+
+			cache := b.cache(t, wildkey.Options{})
+			must(t, cache.Put(ctx, rec(wildkey.K("session"), "v")))
+			n, err := cacheWith(t, reader, wildkey.Options{}).Delete(ctx, wildkey.K("session"))
+			var refusal redis.Error
+			if !errors.As(err, &refusal) || n != 0 {
+				t.Errorf("a delete that the server refuses returns %d, %v", n, err)
+			}
+			wantAll(t, cache, "*", "session=v")
+		})
+	})
+}
+
+func TestFlawAsyncChangesOrder(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		// Of two writes of one key the first is slow on its way to the server.
+		slowFirst := func() (client *redis.Client, entered, release chan struct{}) {
+			entered, release = make(chan struct{}), make(chan struct{})
+			var first sync.Once
+			return hookedClient(t, b, hook{before: func([]redis.Cmder) {
+				slow := false
+				first.Do(func() { slow = true }) // not inside Do, which would hold up the second
+				if slow {
+					close(entered)
+					<-release
+				}
+			}}), entered, release
+		}
+
+		r := newReference(b)
+		client, entered, release := slowFirst()
+		r.client = client
+		done := make(chan struct{})
+		r.start = func(task func()) {
+			go func() { task(); done <- struct{}{} }()
+		}
+		must(t, r.put(time.Hour, refRecord{"k", "first"}))
+		<-entered
+		must(t, r.put(time.Hour, refRecord{"k", "second"}))
+		<-done
+		close(release)
+		<-done
+		wantValue(t, r, "k", "first")
+
+		cache := b.cache(t, wildkey.Options{})
+		must(t, cache.Load(ctx))
+		client, entered, release = slowFirst()
+		w := wildkey.NewWriter(cacheWith(t, client, wildkey.Options{}), wildkey.WriterOptions{})
+		must(t, w.Put(ctx, rec(wildkey.K("k"), "first"), rec(wildkey.K("gone"), "v")))
+		<-entered
+		must(t, w.Put(ctx, rec(wildkey.K("k"), "second")))
+		must(t, w.Delete(ctx, wildkey.K("gone")))
+		close(release)
+		must(t, w.Close())
+		wantAll(t, cache, "*", "k=second")
+	})
+}
+
+func TestFlawClientClockDecidesExpiry(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		r, fast := newReference(b), newReference(b)
+		fast.now = func() time.Time { return r.now().Add(24 * time.Hour) }
+		must(t, r.put(time.Hour, refRecord{"a", "v"}))
+		wantFound(t, r, wild, "a=v")
+		must(t, fast.put(time.Hour, refRecord{"b", "v"}))
+		wantValue(t, r, "a", "v")
+		wantFound(t, r, wild, "b=v")
+		wantFound(t, fast, wild, "b=v")
+
+		// A Cache has no clock that could be wrong: no verb sends a time. The
+		// engine's clock, besides, is years away from this process's.
+		cache := b.cache(t, wildkey.Options{})
+		must(t, cache.Load(ctx))
+		seen := 0
+		hooked := cacheWith(t, hookedClient(t, b, hook{before: func(commands []redis.Cmder) {
+			for _, command := range commands {
+				seen++
+				for _, arg := range command.Args() {
+					text := fmt.Sprint(arg)
+					if value, ok := arg.([]byte); ok {
+						text = string(value)
+					}
+					// An instant is above 1e9, in seconds too, and no TTL here is.
+					if n, err := strconv.ParseFloat(text, 64); err == nil && n >= 1e9 {
+						t.Errorf("%s sends %s", command.Name(), text)
+					}
+				}
+			}
+		}}), wildkey.Options{})
+		must(t, hooked.Put(ctx, rec(wildkey.K("a"), "v")))
+		must(t, hooked.Put(ctx, rec(wildkey.K("b"), "v")))
+		_, err := hooked.Touch(ctx, 2*time.Hour, wildkey.K("a"))
+		must(t, err)
+		_, err = hooked.Count(ctx, wildkey.MustParsePattern("*"))
+		must(t, err)
+		_, err = hooked.Sweep(ctx)
+		must(t, err)
+		wantAll(t, hooked, "*", "a=v", "b=v")
+		if seen < 6 {
+			t.Errorf("the hook saw %d commands", seen)
+		}
+		for key, ttl := range map[string]time.Duration{"a": 2 * time.Hour, "b": time.Hour} {
+			if left := b.client.PTTL(ctx, "{test}:"+key).Val(); left <= ttl-time.Hour || left > ttl {
+				t.Errorf("%s lives for %v more, of %v", key, left, ttl)
+			}
+		}
+	})
+}
+
+func TestFlawEvictedIndexHidesRecords(t *testing.T) {
+	const sessions = 12
+	value := strings.Repeat("v", 200_000)
+	onBackends(t, func(t *testing.T, b *backend) {
+		r := newReference(b)
+		for i := range sessions {
+			must(t, r.put(2*time.Hour, refRecord{fmt.Sprint(i), value}))
+		}
+		// One shorter session, already over, leaves its TTL to the index.
+		must(t, r.put(time.Hour, refRecord{"short", "v"}))
+		must(t, r.delete("short"))
+		index := indexName([]string{r.namespace})
+		if left := b.client.PTTL(ctx, index).Val(); left <= 0 {
+			t.Errorf("reference: its index has the PTTL %v", left)
+		}
+		evictByTTL(t, b)
+		if n := b.client.Exists(ctx, index).Val(); n != 0 {
+			t.Error("reference: its index survives")
+		}
+		live := 0
+		for i := range sessions {
+			if _, err := r.get(fmt.Sprint(i)); err == nil {
+				live++
+			}
+		}
+		if live == 0 {
+			t.Error("reference: no record is left")
+		}
+		wantFound(t, r, wild)
+		b.do(t, "FLUSHALL")
+
+		cache := b.cache(t, wildkey.Options{})
+		for i := range sessions {
+			must(t, cache.Put(ctx, wildkey.Record{Key: wildkey.K(i), Value: []byte(value), TTL: 2 * time.Hour}))
+		}
+		must(t, cache.Put(ctx, rec(wildkey.K("short"), "v")))
+		_, err := cache.Delete(ctx, wildkey.K("short"))
+		must(t, err)
+		evictByTTL(t, b)
+		for _, index := range []string{"{test}/keys", "{test}/expiry"} {
+			if left := b.client.PTTL(ctx, index).Val(); left != -1 {
+				t.Errorf("%s has the PTTL %d", index, left)
+			}
+		}
+		var want, got []string
+		for i := range sessions {
+			if _, err := cache.Get(ctx, wildkey.K(i)); err == nil {
+				want = append(want, fmt.Sprint(i))
+			}
+		}
+		if len(want) == 0 || len(want) == sessions {
+			t.Errorf("of %d records %d are live: the pressure is not what it should be", sessions, len(want))
+		}
+		all, err := cache.All(ctx, wildkey.MustParsePattern("*"))
+		must(t, err)
+		for _, entry := range all {
+			got = append(got, entry.Key.String())
+			if string(entry.Value) != value {
+				t.Errorf("%v has a value of %d bytes", entry.Key, len(entry.Value))
+			}
+		}
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("found %q, live are %q", got, want)
+		}
+	})
+}
+
+func TestFlawScanReturnsDuplicates(t *testing.T) {
+	const records = 4_000
+	onBackends(t, func(t *testing.T, b *backend) {
+		// While one client scans, others log out everybody but those whom the
+		// scan has met. The table shrinks; a scan goes on by buckets, and old
+		// buckets that it has seen are now part of new ones that it has not.
+		r, others := newReference(b), newReference(b)
+		var batch []refRecord
+		for i := range records {
+			batch = append(batch, refRecord{fmt.Sprintf("k%04d", i), "v"})
+		}
+		must(t, r.put(time.Hour, batch...))
+		index := indexName([]string{r.namespace})
+		scans := 0
+		r.client = hookedClient(t, b, hook{after: func(commands []redis.Cmder) {
+			scan, ok := commands[0].(*redis.ScanCmd)
+			if !ok {
+				return
+			}
+			if scans++; scans > 1 {
+				return
+			}
+			met, _ := scan.Val()
+			for chunk := range slices.Chunk(batch, 100) {
+				var deletes [][]any
+				for _, record := range chunk {
+					if !slices.Contains(met, encodePath(others.path(record.key)[1:])) {
+						deletes = append(deletes, others.deleteCommands(record.key)...)
+					}
+				}
+				// Each look-up moves a few buckets into the smaller table.
+				for range 500 {
+					deletes = append(deletes, []any{"ZSCORE", index, "k"})
+				}
+				if err := others.pipeline(deletes); err != nil && !errors.Is(err, redis.Nil) {
+					t.Error(err)
+				}
+			}
+		}})
+		found, err := r.all(wild)
+		must(t, err)
+		names := refNames(found)
+		if distinct := slices.Compact(slices.Clone(names)); len(distinct) == len(names) {
+			t.Errorf("reference: %d records, none twice, in %d scans", len(names), scans)
+		}
+
+		cache := b.cache(t, wildkey.Options{PageLimit: 10, MaxRecords: records})
+		var puts []wildkey.Record
+		for _, record := range batch {
+			puts = append(puts, rec(wildkey.K(record.key), record.value))
+		}
+		must(t, cache.Put(ctx, puts...))
+		page, err := cache.Page(ctx, wildkey.MustParsePattern("*"), "", 0)
+		must(t, err)
+		met := entries(page.Entries)
+		var doomed []wildkey.Key
+		for _, put := range puts {
+			if !slices.Contains(met, put.Key.String()+"=v") {
+				doomed = append(doomed, put.Key)
+			}
+		}
+		// All but a few that the walk has still to meet.
+		_, err = cache.Delete(ctx, doomed[:len(doomed)-20]...)
+		must(t, err)
+		want := slices.Clone(met)
+		for _, key := range doomed[len(doomed)-20:] {
+			want = append(want, key.String()+"=v")
+		}
+		got := met
+		for page.Cursor != "" {
+			page, err = cache.Page(ctx, wildkey.MustParsePattern("*"), page.Cursor, 0)
+			must(t, err)
+			got = append(got, entries(page.Entries)...)
+		}
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("pages have %q, not %q", got, want)
+		}
+	})
+}
+
+func TestFlawRoundTripPerTenEntries(t *testing.T) {
+	const records = 1_000
+	onBackends(t, func(t *testing.T, b *backend) {
+		trips := 0
+		client := hookedClient(t, b, hook{after: func([]redis.Cmder) { trips++ }})
+
+		r := newReference(b)
+		r.client = client
+		var batch []refRecord
+		for i := range records {
+			batch = append(batch, refRecord{fmt.Sprint("k", i), "v"})
+		}
+		must(t, r.put(time.Hour, batch...))
+		trips = 0
+		found, err := r.all(wild)
+		must(t, err)
+		if len(found) != records || trips < records/10 {
+			t.Errorf("reference: %d records in %d round trips", len(found), trips)
+		}
+
+		cache := cacheWith(t, client, wildkey.Options{})
+		must(t, cache.Load(ctx))
+		for i := range records {
+			must(t, cache.Put(ctx, rec(wildkey.K(fmt.Sprint("k", i)), "v")))
+		}
+		trips = 0
+		all, err := cache.All(ctx, wildkey.MustParsePattern("*"))
+		must(t, err)
+		// A full page may be the last: only the next one, empty, tells.
+		if len(all) != records || trips > 2 {
+			t.Errorf("%d records in %d round trips", len(all), trips)
+		}
+	})
+}
+
+func TestFlawEarlyWildcardReadsEverything(t *testing.T) {
+	const users = 20
+	onBackends(t, func(t *testing.T, b *backend) {
+		read := 0
+		client := hookedClient(t, b, hook{after: func(commands []redis.Cmder) {
+			switch command := commands[0].(type) {
+			case *redis.ScanCmd:
+				members, _ := command.Val()
+				read += len(members) / 2
+			case *redis.Cmd:
+				if reply, ok := command.Val().([]any); ok && len(reply) == 4 { // of match.lua
+					read += int(reply[1].(int64))
+				}
+			}
+		}})
+		r := newReference(b)
+		r.client = client
+		cache := cacheWith(t, client, wildkey.Options{MaxRecords: 10_000, PageReads: 99_999})
+		must(t, cache.Load(ctx))
+
+		// The same query over the same sessions, beside ever more of other things.
+		var byReference, byCache []int
+		for _, events := range []int{5, 50} {
+			var batch []refRecord
+			var puts []wildkey.Record
+			add := func(user int, kind string, n int) {
+				for i := range n {
+					batch = append(batch, refRecord{[]string{"user", fmt.Sprint(user), kind, fmt.Sprint(i)}, "v"})
+					puts = append(puts, rec(wildkey.K("user", user, kind, i), "v"))
+				}
+			}
+			for user := range users {
+				add(user, "event", events)
+				add(user, "session", 2)
+				add(user, "token", events)
+			}
+			must(t, r.put(time.Hour, batch...))
+			must(t, cache.Put(ctx, puts...))
+
+			read = 0
+			found, err := r.all([]string{"user", wild, "session", wild})
+			must(t, err)
+			if len(found) != 2*users || read < len(batch) {
+				t.Errorf("reference: %d sessions by reading %d entries of %d", len(found), read, len(batch))
+			}
+			byReference = append(byReference, read)
+
+			read = 0
+			all, err := cache.All(ctx, wildkey.MustParsePattern("user:*:session:*"))
+			must(t, err)
+			// A leap to each user, one to the sessions there, and what the chunk
+			// of four that finds them reads on.
+			if len(all) != 2*users || read == 0 || read > 8*(users+1) {
+				t.Errorf("%d sessions by reading %d entries of %d", len(all), read, len(puts))
+			}
+			byCache = append(byCache, read)
+		}
+		if byReference[1] < 5*byReference[0] {
+			t.Errorf("reference: reads %d with ten times the events", byReference)
+		}
+		if byCache[1] != byCache[0] {
+			t.Errorf("reads %d with ten times the events", byCache)
+		}
+	})
+}
+
+func TestFlawStringAndListCollide(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		r := newReference(b)
+		list := []string{"k"}
+		must(t, r.put(time.Hour, refRecord{"k", "of the string"}))
+		must(t, r.put(time.Hour, refRecord{list, "of the list"}))
+		wantValue(t, r, "k", "of the list")
+		found, err := r.all(wild)
+		must(t, err)
+		if len(found) != 1 || found[0].key != "k" {
+			t.Errorf("reference: two keys put, found %v", found)
+		}
+		must(t, r.delete(list))
+		if _, err := r.get("k"); !errors.Is(err, redis.Nil) {
+			t.Errorf("reference: the string outlives the list: %v", err)
+		}
+
+		// A Key is a list; what is a list already is no segment of another.
+		cache := b.cache(t, wildkey.Options{})
+		must(t, cache.Put(ctx, rec(wildkey.K("k"), "of the string")))
+		if err := cache.Put(ctx, rec(wildkey.K(list), "of the list")); !errors.Is(err, wildkey.ErrInvalidKey) {
+			t.Errorf("a list as a segment: %v, not ErrInvalidKey", err)
+		}
+		wantAll(t, cache, "**", "k=of the string")
+		// And keys that differ stay apart, however much they look alike.
+		alike := []wildkey.Key{{"a", "b"}, {"a:b"}, {"a%3Ab"}, {"a", ":b"}, {"k", "k"}, {`["k"]`}, {"{k}"}}
+		for i, key := range alike {
+			must(t, cache.Put(ctx, rec(key, fmt.Sprint(i))))
+		}
+		for i, key := range alike {
+			if value, err := cache.Get(ctx, key); err != nil || string(value) != fmt.Sprint(i) {
+				t.Errorf("%q holds %q, %v", key, value, err)
+			}
+		}
+		all, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		must(t, err)
+		for _, entry := range all {
+			i := slices.IndexFunc(alike, func(key wildkey.Key) bool { return slices.Equal(key, entry.Key) })
+			if i < 0 && entry.Key.String() != "k" || i >= 0 && string(entry.Value) != fmt.Sprint(i) {
+				t.Errorf("found %q with %q", entry.Key, entry.Value)
+			}
+		}
+		if len(all) != len(alike)+1 {
+			t.Errorf("found %d records of %d", len(all), len(alike)+1)
+		}
+	})
+}
+
+func TestFlawIdleNightPurgesAll(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		expired := 1_000_000
+		if b.engine != nil {
+			expired = 10_000
+		}
+		var replies []redis.Cmder
+		client := hookedClient(t, b, hook{after: func(commands []redis.Cmder) { replies = append(replies, commands...) }})
+
+		r := newReference(b)
+		r.client = client
+		fillExpired(t, b, expired, indexName([]string{r.namespace}))
+		must(t, r.put(time.Hour, refRecord{"k", "v"}))
+		if removed := replies[0].(*redis.Cmd).Val(); replies[0].Name() != "zremrangebyscore" || removed != int64(expired) {
+			t.Errorf("reference: the first command of the first put, %v, removes %v", replies[0], removed)
+		}
+		b.do(t, "FLUSHALL")
+
+		cache := cacheWith(t, client, wildkey.Options{})
+		must(t, cache.Load(ctx))
+		fillExpired(t, b, expired, "{test}/expiry", "{test}/keys")
+		garbage, written := expired, 0
+		// remaining counts in both indexes what no record belongs to.
+		remaining := func() int {
+			t.Helper()
+			expiry, order := b.client.ZCard(ctx, "{test}/expiry").Val(), b.client.ZCard(ctx, "{test}/keys").Val()
+			if expiry != order {
+				t.Errorf("%d entries in the expiry index, %d in the order index", expiry, order)
+			}
+			return int(order) - written
+		}
+		for _, n := range []int{1, 1, 10, 1, 250} {
+			var puts []wildkey.Record
+			for i := range n {
+				puts = append(puts, rec(wildkey.K("k", written+i), "v"))
+			}
+			must(t, cache.Put(ctx, puts...))
+			written += n
+			left := remaining()
+			if purged := garbage - left; purged < 64 || purged > 64+2*n {
+				t.Errorf("a put of %d purges %d of %d", n, purged, garbage)
+			}
+			garbage = left
+		}
+
+		replies = nil
+		stats, err := cache.Sweep(ctx)
+		must(t, err)
+		if want := (wildkey.SweepStats{Purged: garbage}); stats != want {
+			t.Errorf("Sweep counts %+v, not %+v", stats, want)
+		}
+		sum := 0
+		for _, reply := range replies {
+			if reply.Name() != "evalsha" {
+				continue
+			}
+			counts, err := reply.(*redis.Cmd).Int64Slice()
+			must(t, err)
+			if counts[0] > 1_000 {
+				t.Errorf("one call of the sweep purges %d", counts[0])
+			}
+			sum += int(counts[0])
+		}
+		if sum != garbage || remaining() != 0 {
+			t.Errorf("of %d, the sweep's calls purge %d, %d remain", garbage, sum, remaining())
+		}
+
+		// Where less is left than a put may purge, it purges what is there.
+		fillExpired(t, b, 100, "{test}/expiry", "{test}/keys")
+		for _, want := range []int{100 - 66, 0} {
+			must(t, cache.Put(ctx, rec(wildkey.K("last", want), "v")))
+			written++
+			if left := remaining(); left != want {
+				t.Errorf("a put leaves %d expired entries, not %d", left, want)
+			}
+		}
+	})
+}
+
+// The engine is one node that serves every slot and looks at none, so this
+// takes a server in cluster mode; one that has all slots will do, since a
+// command's keys must share a slot even there.
+func TestFlawNoHashTag(t *testing.T) {
+	bus, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	busPort := bus.Addr().(*net.TCPAddr).Port
+	must(t, bus.Close())
+	// The default, the port and 10,000, may be beyond the last.
+	onServer(t, func(t *testing.T, b *backend) {
+		b.do(t, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+		eventually(t, "cluster_state:ok", func() bool {
+			return strings.Contains(b.client.ClusterInfo(ctx).Val(), "cluster_state:ok")
+		})
+
+		r := newReference(b)
+		must(t, r.put(time.Hour, refRecord{[]string{"user", "1"}, "v"}, refRecord{[]string{"user", "2"}, "v"}))
+		wantValue(t, r, []string{"user", "1"}, "v")
+		if found, err := r.all([]string{"user", wild}); !redis.HasErrorPrefix(err, "CROSSSLOT") {
+			t.Errorf("reference: all returns %v, %v", found, err)
+		}
+
+		cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{b.server.Addr}})
+		t.Cleanup(func() { cluster.Close() })
+		for name, client := range map[string]wildkey.Client{"node": b.client, "cluster": cluster} {
+			t.Run(name, func(t *testing.T) { everyVerb(t, client) })
+		}
+	}, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(busPort))
+}
+
+// everyVerb calls each verb of a Cache on several keys, so that none gets by
+// with one slot by chance.
+func everyVerb(t *testing.T, client wildkey.Client) {
+	cache := cacheWith(t, client, wildkey.Options{})
+	must(t, cache.Load(ctx))
+	keys := []wildkey.Key{wildkey.K("user", 1), wildkey.K("user", 2), wildkey.K("user", 3), wildkey.K("zone", 1)}
+	must(t, cache.Put(ctx, rec(keys[0], "1"), rec(keys[1], "2"), rec(keys[2], "3"), rec(keys[3], "z")))
+	wantAll(t, cache, "user:*", "user:1=1", "user:2=2", "user:3=3")
+
+	value, err := cache.Get(ctx, keys[0])
+	must(t, err)
+	values, err := cache.GetMany(ctx, keys...)
+	must(t, err)
+	if got := fmt.Sprintf("%s %s", value, values); got != "1 [1 2 3 z]" {
+		t.Errorf("Get and GetMany: %s", got)
+	}
+	page, err := cache.Page(ctx, wildkey.MustParsePattern("**"), "", 3)
+	must(t, err)
+	if len(page.Entries) != 3 || page.Cursor == "" {
+		t.Errorf("Page: %+v", page)
+	}
+	for key, err := range cache.MatchKeys(ctx, wildkey.MustParsePattern("zone:*")) {
+		if err != nil || key.String() != "zone:1" {
+			t.Errorf("MatchKeys: %v, %v", key, err)
+		}
+	}
+	counts := []struct {
+		name string
+		want int
+		call func() (int, error)
+	}{
+		{"Touch", 4, func() (int, error) { return cache.Touch(ctx, 2*time.Hour, keys...) }},
+		{"TouchMatch", 3, func() (int, error) { return cache.TouchMatch(ctx, time.Hour, wildkey.MustParsePattern("user:*")) }},
+		{"Count", 4, func() (int, error) { return cache.Count(ctx, wildkey.MustParsePattern("**")) }},
+		{"Reindex", 4, func() (int, error) { return cache.Reindex(ctx) }},
+		{"Delete", 2, func() (int, error) { return cache.Delete(ctx, keys[0], keys[3]) }},
+		{"DeleteMatch", 2, func() (int, error) { return cache.DeleteMatch(ctx, wildkey.MustParsePattern("user:*")) }},
+	}
+	for _, count := range counts {
+		if n, err := count.call(); err != nil || n != count.want {
+			t.Errorf("%s: %d, %v; want %d", count.name, n, err, count.want)
+		}
+	}
+	w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+	must(t, w.Put(ctx, rec(keys[0], "1"), rec(keys[3], "z")))
+	must(t, w.Delete(ctx, keys[0]))
+	must(t, w.Close())
+	value, err = cache.Take(ctx, keys[3])
+	must(t, err)
+	if string(value) != "z" {
+		t.Errorf("Take: %q", value)
+	}
+	_, err = cache.Sweep(ctx)
+	must(t, err)
+	wantAll(t, cache, "**")
+}
+
+// newReference returns a reference whose clock agrees with the server's.
+func newReference(b *backend) *reference {
+	r := &reference{client: b.client, namespace: "cache", now: time.Now}
+	if b.engine != nil {
+		r.now = b.engine.Now
+	}
+	return r
+}
+
+func wantValue(t testing.TB, r *reference, key any, want string) {
+	t.Helper()
+	if got, err := r.get(key); err != nil || got != want {
+		t.Errorf("reference: %v holds %q, %v; want %q", key, got, err, want)
+	}
+}
+
+func wantFound(t testing.TB, r *reference, pattern any, want ...string) {
+	t.Helper()
+	found, err := r.all(pattern)
+	must(t, err)
+	if got := refNames(found); !slices.Equal(got, want) {
+		t.Errorf("reference: %v finds %.200q, not %q", pattern, got, want)
+	}
+}
+
+// refNames writes records as "part:part=value", sorted.
+func refNames(records []refRecord) (names []string) {
+	for _, record := range records {
+		key, ok := record.key.(string)
+		if !ok {
+			key = strings.Join(record.key.([]string), ":")
+		}
+		names = append(names, key+"="+record.value)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func wantAll(t testing.TB, cache *wildkey.Cache, pattern string, want ...string) {
+	t.Helper()
+	all, err := cache.All(ctx, wildkey.MustParsePattern(pattern))
+	must(t, err)
+	if got := entries(all); !slices.Equal(got, want) {
+		t.Errorf("%s finds %.200q, not %.200q", pattern, got, want)
+	}
+}
+
+// cacheWith returns the Cache of the namespace "test" on a client of its own.
+func cacheWith(t testing.TB, client wildkey.Client, options wildkey.Options) *wildkey.Cache {
+	t.Helper()
+	options.Namespace, options.TTL = "test", time.Hour
+	cache, err := wildkey.New(client, options)
+	must(t, err)
+	return cache
+}
+
+// clientOf returns one more client of the server, with some options changed.
+func clientOf(t testing.TB, b *backend, change func(*redis.Options)) *redis.Client {
+	t.Helper()
+	options := *b.client.Options()
+	options.PushNotificationProcessor = nil // each client registers its handlers with its own
+	change(&options)
+	client := redis.NewClient(&options)
+	t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// hook sees every round trip of a client: a command, or those of a pipeline.
+type hook struct{ before, after func([]redis.Cmder) }
+
+func (h hook) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, command redis.Cmder) error {
+		return h.around([]redis.Cmder{command}, func() error { return next(ctx, command) })
+	}
+}
+
+func (h hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, commands []redis.Cmder) error {
+		return h.around(commands, func() error { return next(ctx, commands) })
+	}
+}
+
+func (h hook) around(commands []redis.Cmder, send func() error) error {
+	// What go-redis says of itself on a new connection is no round trip of ours.
+	own := !slices.Contains([]string{"hello", "client"}, commands[0].Name())
+	if own && h.before != nil {
+		h.before(commands)
+	}
+	err := send()
+	if own && h.after != nil {
+		h.after(commands)
+	}
+	return err
+}
+
+// hookedClient returns a client that takes its time: a million entries may go
+// in one command.
+func hookedClient(t testing.TB, b *backend, h hook) *redis.Client {
+	t.Helper()
+	client := clientOf(t, b, func(o *redis.Options) { o.ReadTimeout = time.Minute })
+	client.AddHook(h)
+	return client
+}
+
+// eventually waits for what must come, and fails after a minute.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("a minute has passed without %s", what)
+		}
+	}
+}
+
+// awaitGone lets time go by until the record has expired.
+func awaitGone(t testing.TB, b *backend, key string) {
+	t.Helper()
+	if b.engine != nil {
+		b.engine.Advance(b.client.PTTL(ctx, key).Val() + time.Millisecond)
+	}
+	eventually(t, "the expiry of "+key, func() bool { return b.client.PTTL(ctx, key).Val() == -2 })
+}
+
+// evictByTTL has the server evict at least one key as maxmemory-policy
+// volatile-ttl does. The engine evicts nothing by itself; there the key that
+// the policy takes first, the one with the least time left, is deleted by hand.
+func evictByTTL(t testing.TB, b *backend) {
+	t.Helper()
+	if b.engine != nil {
+		first, least := "", time.Duration(-1)
+		for _, key := range b.client.Keys(ctx, "*").Val() {
+			if left := b.client.PTTL(ctx, key).Val(); left >= 0 && (first == "" || left < least) {
+				first, least = key, left
+			}
+		}
+		b.do(t, "DEL", first)
+		return
+	}
+	b.do(t, "CONFIG", "RESETSTAT")
+	b.do(t, "CONFIG", "SET", "maxmemory-policy", "volatile-ttl")
+	// A sample as large as the keyspace of the test makes the choice exact.
+	b.do(t, "CONFIG", "SET", "maxmemory-samples", "64")
+	b.limitMemory(t, "8mb")
+	defer b.limitMemory(t, "0")
+	// The ballast has no TTL, so what can be evicted is the test's own. A piece
+	// is small against a record: the pressure ends with the first few keys.
+	for i := 0; !evicted(t, b); i++ {
+		if i == 2_000 {
+			t.Fatal("nothing has been evicted")
+		}
+		b.do(t, "SET", fmt.Sprint("ballast", i), strings.Repeat("b", 10_000))
+	}
+}
+
+func evicted(t testing.TB, b *backend) bool {
+	t.Helper()
+	stats := b.do(t, "INFO", "stats").(string)
+	return !strings.Contains(stats, "evicted_keys:0\r\n")
+}
+
+// fillExpired puts entries into the sorted sets that no record belongs to: the
+// first has an expiry long past as score, any other the score 0.
+func fillExpired(t testing.TB, b *backend, n int, indexes ...string) {
+	t.Helper()
+	const script = `
+		for i = tonumber(ARGV[1]), tonumber(ARGV[2]) do
+			for k, key in ipairs(KEYS) do redis.call('ZADD', key, k == 1 and i or 0, string.format('night:%d', i)) end
+		end`
+	for first := 1; first <= n; first += 20_000 {
+		err := b.client.Eval(ctx, script, indexes, first, min(first+19_999, n)).Err()
+		if err != nil && err != redis.Nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// atEveryCut makes a call over a connection that breaks after 0, 1, 2... bytes
+// of it were sent, up to all of them, each time on an empty keyspace, and has
+// the result checked over a whole one.
+func atEveryCut(t *testing.T, b *backend, call func(*redis.Client) error, check func(client *redis.Client, cut int64)) {
+	t.Helper()
+	const uncut = 1 << 30
+	var budget atomic.Int64
+	length := int64(1)
+	for cut := int64(-1); cut <= length; cut++ {
+		on := *b
+		if b.engine != nil {
+			on.engine = b.engine.Clone()
+			on.client = on.engine.Client()
+		} else {
+			b.do(t, "FLUSHALL")
+		}
+		budget.Store(uncut)
+		client := clientOf(t, &on, func(o *redis.Options) {
+			o.MaxRetries, o.PoolSize, o.ReadTimeout = -1, 1, time.Minute
+			dial := o.Dialer
+			o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				conn, err := dial(ctx, network, addr)
+				return &breakingConn{conn, &budget}, err
+			}
+		})
+		must(t, client.Ping(ctx).Err())
+		if cut < 0 { // the length of the call
+			budget.Store(uncut)
+			must(t, call(client))
+			length = uncut - budget.Load()
+		} else {
+			budget.Store(cut)
+			if err := call(client); err == nil {
+				t.Errorf("no error, after %d bytes of %d", cut, length)
+			}
+		}
+		client.Close()
+		if b.engine != nil {
+			// Close waits until the engine has run all that reached it.
+			on.client.Close()
+			on.engine.Close()
+			on.engine = on.engine.Clone()
+			on.client = on.engine.Client()
+		}
+		if cut >= 0 {
+			check(on.client, cut)
+		}
+		if b.engine != nil {
+			on.client.Close()
+			on.engine.Close()
+		}
+	}
+	if length < 100 {
+		t.Fatalf("the call has %d bytes", length)
+	}
+}
+
+// breakingConn breaks when so many more bytes have been written.
+type breakingConn struct {
+	net.Conn
+	budget *atomic.Int64
+}
+
+func (c *breakingConn) Write(p []byte) (n int, err error) {
+	left := c.budget.Load()
+	if int64(len(p)) < left {
+		c.budget.Add(-int64(len(p)))
+		return c.Conn.Write(p)
+	}
+	if left > 0 {
+		n, err = c.Conn.Write(p[:left])
+	}
+	c.budget.Store(0)
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		// When the server closes its end, it has run all that reached it.
+		tcp.CloseWrite()
+		_, err = io.Copy(io.Discard, tcp)
+	}
+	c.Conn.Close()
+	if n < len(p) && err == nil {
+		err = net.ErrClosed
+	}
+	return n, err
+}
