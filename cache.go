@@ -326,11 +326,8 @@ func (c *Cache) Sweep(ctx context.Context) (total SweepStats, err error) {
 // sweep calls sweep.lua for the indexes and suspects that names holds.
 func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, dropped int, err error) {
 	counts, err := c.loader.run(ctx, sweepScript, names, limit).Int64Slice()
-	if err != nil {
-		return 0, 0, err
-	}
-	if len(counts) != 2 {
-		return 0, 0, unexpectedReply(sweepScript, counts)
+	if err != nil || len(counts) != 2 {
+		return 0, 0, cmp.Or(err, unexpectedReply(sweepScript, counts))
 	}
 	return int(counts[0]), int(counts[1]), nil
 }
@@ -439,11 +436,8 @@ func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor 
 		args = append(args, term.argument)
 	}
 	reply, err := c.loader.run(ctx, matchScript, c.indexes, args...).Slice()
-	if err != nil {
-		return page, 0, err
-	}
-	if len(reply) != 4 {
-		return page, 0, unexpectedReply(matchScript, reply)
+	if err != nil || len(reply) != 4 {
+		return page, 0, cmp.Or(err, unexpectedReply(matchScript, reply))
 	}
 	var results []string
 	if want == "count" {

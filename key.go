@@ -1,7 +1,9 @@
 package wildkey
 
 import (
+	"cmp"
 	"encoding"
+	"errors"
 	"fmt"
 	"net/url"
 	"reflect"
@@ -88,25 +90,28 @@ func isUnreserved(b byte) bool {
 // ParseKey reads an encoded key. It refuses, with ErrInvalidKey, any text that
 // is not exactly what String returns for some valid key.
 func ParseKey(encoded string) (Key, error) {
-	var key Key
-	for i, segment := range strings.Split(encoded, ":") {
-		text, err := decodeSegment(segment)
-		if err != nil {
-			return nil, fmt.Errorf("%w: %q: segment %d %v", ErrInvalidKey, encoded, i+1, err)
-		}
-		key = append(key, text)
+	if len(encoded) > maxEncodedKey {
+		return nil, fmt.Errorf("%w: it has %d bytes encoded, %d are allowed", ErrInvalidKey, len(encoded), maxEncodedKey)
 	}
-	if err := key.check(); err != nil {
-		return nil, err
+	key := Key(strings.Split(encoded, ":"))
+	for i, segment := range key {
+		text, err := decodeSegment(segment)
+		if err != nil || text == "" {
+			return nil, fmt.Errorf("%w: %q: segment %d %v", ErrInvalidKey, encoded, i+1, cmp.Or(err, errors.New("is empty")))
+		}
+		key[i] = text
 	}
 	return key, nil
 }
 
 // decodeSegment refuses every spelling but the one that appendEncoded gives.
 func decodeSegment(encoded string) (string, error) {
+	if strings.IndexFunc(encoded, func(r rune) bool { return r > 127 || !isUnreserved(byte(r)) }) < 0 {
+		return encoded, nil
+	}
 	text, err := url.PathUnescape(encoded)
 	if err != nil {
-		return "", fmt.Errorf("has a broken escape")
+		return "", errors.New("has a broken escape")
 	}
 	if canonical := string(appendEncoded(nil, text)); canonical != encoded {
 		return "", fmt.Errorf("is spelled %q, not %q", canonical, encoded)

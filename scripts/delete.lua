@@ -6,8 +6,7 @@
 -- COST      O(n log N)
 -- COMMANDS  MGET UNLINK ZREM
 
-local order, expiry = KEYS[1], KEYS[2]
-local reply = ARGV[1]
+local order, expiry, reply = KEYS[1], KEYS[2], ARGV[1]
 local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG delete: ' .. string.format(...)) end
 

@@ -2,8 +2,7 @@
 -- PURPOSE   Find the records that match a pattern, a bounded page a call, in byte order of their keys. Never writes.
 -- KEYS      order index, expiry index
 -- ARGV      want, cursor, limit, reads, bytes, term...
---             want    what results hold: values: {key, value, ...} of the live records; of the entries that have
---                     not expired, keys: {key, ...}, count: how many
+--             want    values: {key, value, ...} of live records; keys: {key, ...}, count: how many entries not expired
 --             cursor  empty to start; then the cursor of the page before
 --             limit   the most matches of a page, reads: the most index entries read for it; each 1 to 99999
 --             bytes   the most bytes of keys and values in it, 1 to 999999999; one larger record passes alone
@@ -13,8 +12,7 @@
 -- COST      O(reads + L log N), L the leaps, fewer than the entries read; M matches are among the reads
 -- COMMANDS  MGET TIME ZMSCORE ZRANGEBYLEX
 
-local order, expiry = KEYS[1], KEYS[2]
-local want, cursor = ARGV[1], ARGV[2]
+local order, expiry, want, cursor = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG match: ' .. string.format(...)) end
 
@@ -37,14 +35,18 @@ for i, digits in ipairs({ 5, 5, 9 }) do
   if #bound > digits or not string.find(bound, '^[1-9]%d*$') then return refuse('ARGV[%d] is out of range', i + 2) end
 end
 local limit, reads, bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local kinds, texts, literals = {}, {}, 0
+local kinds, texts, patterns, literals = {}, {}, {}, 0
+local wildcards = { ['='] = '', ['^'] = '[^:]*', ['*'] = '[^:]+', ['**'] = '' }
 for i = 1, #ARGV - 5 do
   local term = ARGV[i + 5]
-  kinds[i], texts[i] = string.match(term, '^([=^])([A-Za-z0-9._~%%-]+)$')
-  if term == '*' or (term == '**' and i == #ARGV - 5) then kinds[i], texts[i] = term, '' end
-  if not kinds[i] then return refuse('ARGV[%d] is none of =LITERAL, ^PREFIX, *, and ** at the end', i + 5) end
-  if kinds[i] == '=' and literals == i - 1 then literals = i end
+  local kind, text = string.match(term, '^([=^])([A-Za-z0-9._~%%-]+)$')
+  if term == '*' or (term == '**' and i == #ARGV - 5) then kind, text = term, '' end
+  if not kind then return refuse('ARGV[%d] is none of =LITERAL, ^PREFIX, *, and ** at the end', i + 5) end
+  if kind == '=' and literals == i - 1 then literals = i end
+  kinds[i], texts[i], patterns[i] = kind, text, string.gsub(text, '%W', '%%%0') .. wildcards[kind]
 end
+-- The terms as one Lua pattern: it knows a match at once, but for ** where that stands for no segment.
+local whole = '^' .. table.concat(patterns, ':') .. (kinds[#kinds] == '**' and '' or '$')
 -- All that matches lies from lowest to highest: it begins with stem, or for ** is the leading literals themselves.
 local head = table.concat(texts, ':', 1, literals)
 local stem = head .. (literals > 0 and kinds[literals + 1] and ':' or '') .. (texts[literals + 1] or '')
@@ -56,14 +58,14 @@ if not string.find(position, '^[[(]') or before(place, lowest) or before(string.
   return refuse('ARGV[2], the cursor, lies outside the range of the pattern')
 end
 
--- Where the walk goes on from an entry that does not match, as a bound of ZRANGEBYLEX; nil for one that does.
+-- Where the walk goes on from an entry, as a bound of ZRANGEBYLEX; empty: at the next entry; nil: this one matches.
 local function leap_from(entry)
   local start = 1
   for i, kind in ipairs(kinds) do
     if kind == '**' then return nil end
     if start > #entry then
       -- Too short. Below a literal the children (4:x) come next; below a wildcard, siblings (4-:x) may come before.
-      return kinds[i - 1] == '=' and '[' .. entry .. ':' .. texts[i] or '(' .. entry
+      return kinds[i - 1] == '=' and '[' .. entry .. ':' .. texts[i] or ''
     end
     local text, stop = texts[i], (string.find(entry, ':', start, true) or #entry + 1) - 1
     local segment = string.sub(entry, start, kind == '^' and math.min(stop, start + #text - 1) or stop)
@@ -84,19 +86,19 @@ end
 -- Read, in chunks that double until a leap, and hold no more than would fit if all were as large as the largest yet.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local read, matches, used, largest, stale, results, chunk, more = 0, 0, 0, 1, {}, {}, 4, true
+local prefix, read, matches, used, largest, stale, results, chunk, more = tag .. ':', 0, 0, 0, 1, {}, {}, 4, true
 while more and read < reads and matches < limit do
   local asked = math.min(chunk, reads - read, limit - matches, math.max(1, math.floor((bytes - used) / largest)))
   local entries = redis.call('ZRANGEBYLEX', order, position, highest, 'LIMIT', 0, asked)
   read, more, chunk = read + #entries, #entries == asked, math.min(2 * chunk, 1000)
+  position = '(' .. (entries[#entries] or '')
   local hits, keys, answers = {}, {}, {}
   for _, entry in ipairs(entries) do
-    local leap = leap_from(entry)
-    position = leap or '(' .. entry
+    local leap = not string.find(entry, whole) and leap_from(entry)
     if not leap then
-      hits[#hits + 1], keys[#keys + 1] = entry, tag .. ':' .. entry
-    elseif leap ~= '(' .. entry then
-      more, chunk = true, 4
+      hits[#hits + 1], keys[#keys + 1] = entry, prefix .. entry
+    elseif leap ~= '' then
+      position, more, chunk = leap, true, 4
       break
     end
   end

@@ -7,8 +7,7 @@
 -- COST      O(n log N), and O(log N) for each of at most 64 + 2n purged entries
 -- COMMANDS  EXISTS GET SET TIME ZADD ZRANGEBYSCORE ZREM
 
-local order, expiry = KEYS[1], KEYS[2]
-local count = #KEYS - 2
+local order, expiry, count = KEYS[1], KEYS[2], #KEYS - 2
 local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG put: ' .. string.format(...)) end
 

@@ -6,8 +6,7 @@
 -- COST      O((n + limit) log N), n the suspects
 -- COMMANDS  EXISTS TIME ZRANGEBYSCORE ZREM
 
-local order, expiry = KEYS[1], KEYS[2]
-local limit = ARGV[1]
+local order, expiry, limit = KEYS[1], KEYS[2], ARGV[1]
 local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG sweep: ' .. string.format(...)) end
 

@@ -6,8 +6,7 @@
 -- COST      O(n log N)
 -- COMMANDS  PERSIST PEXPIREAT PTTL TIME ZADD ZREM
 
-local order, expiry = KEYS[1], KEYS[2]
-local count = #KEYS - 2
+local order, expiry, count = KEYS[1], KEYS[2], #KEYS - 2
 local function refuse(...) return redis.error_reply('BADARG touch: ' .. string.format(...)) end
 
 -- Validate.
