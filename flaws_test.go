@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/reference"
 )
 
 // Each test in this file shows one flaw of the reference, failing if the flaw
@@ -26,11 +27,11 @@ func TestFlawShorterTTLShortensIndex(t *testing.T) {
 	onBackends(t, func(t *testing.T, b *backend) {
 		r := newReference(b)
 		long, short := []string{"user", "1", "long"}, []string{"user", "1", "short"}
-		must(t, r.put(time.Hour, refRecord{long, "v"}))
-		must(t, r.put(50*time.Millisecond, refRecord{short, "v"}))
-		awaitGone(t, b, encodePath(r.path(short)))
+		must(t, r.Put(ctx, time.Hour, refRecord(long, "v")))
+		must(t, r.Put(ctx, 50*time.Millisecond, refRecord(short, "v")))
+		awaitGone(t, b, reference.EncodePath(r.Path(short)))
 		wantValue(t, r, long, "v")
-		wantFound(t, r, []string{"user", "1", wild})
+		wantFound(t, r, []string{"user", "1", reference.Wild})
 
 		cache := b.cache(t, wildkey.Options{})
 		must(t, cache.Put(ctx, rec(wildkey.K("user", 1, "long"), "v")))
@@ -43,13 +44,13 @@ func TestFlawShorterTTLShortensIndex(t *testing.T) {
 func TestFlawZeroTTLDestroysIndexes(t *testing.T) {
 	onBackends(t, func(t *testing.T, b *backend) {
 		r := newReference(b)
-		must(t, r.put(time.Hour, refRecord{[]string{"user", "1"}, "v"}))
-		if err := r.put(0, refRecord{[]string{"user", "2"}, "v"}); err == nil {
+		must(t, r.Put(ctx, time.Hour, refRecord([]string{"user", "1"}, "v")))
+		if err := r.Put(ctx, 0, refRecord([]string{"user", "2"}, "v")); err == nil {
 			t.Error("reference: a TTL of 0 is no error")
 		}
 		wantValue(t, r, []string{"user", "1"}, "v")
-		wantFound(t, r, []string{"user", wild})
-		wantFound(t, r, wild)
+		wantFound(t, r, []string{"user", reference.Wild})
+		wantFound(t, r, reference.Wild)
 
 		cache, err := wildkey.New(b.client, wildkey.Options{Namespace: "test"})
 		must(t, err)
@@ -69,13 +70,13 @@ func TestFlawPutRacingDelete(t *testing.T) {
 		// Redis may run the delete between any two commands of the put.
 		r := newReference(b)
 		key := []string{"user", "1"}
-		put := r.putCommands(time.Hour, refRecord{key, "v"})
+		put := r.PutCommands(time.Hour, refRecord(key, "v"))
 		last := len(put) - 1
-		for _, command := range slices.Concat(put[:last], r.deleteCommands(key), put[last:]) {
+		for _, command := range slices.Concat(put[:last], r.DeleteCommands(key), put[last:]) {
 			b.do(t, command...)
 		}
 		wantValue(t, r, key, "v")
-		wantFound(t, r, wild)
+		wantFound(t, r, reference.Wild)
 
 		// A put and a delete are one command each: nothing can come in between,
 		// in whatever order calls arrive.
@@ -133,14 +134,14 @@ func TestFlawBrokenConnectionStoresHalf(t *testing.T) {
 		halves := 0
 		atEveryCut(t, b, func(client *redis.Client) error {
 			r := newReference(b)
-			r.client = client
-			return r.put(time.Hour, refRecord{"a", "v"}, refRecord{"b", "v"}, refRecord{"c", "v"})
+			r.Client = client
+			return r.Put(ctx, time.Hour, refRecord("a", "v"), refRecord("b", "v"), refRecord("c", "v"))
 		}, func(client *redis.Client, cut int64) {
 			r := newReference(b)
-			r.client = client
+			r.Client = client
 			stored := 0
 			for _, key := range keys {
-				if _, err := r.get(key); err == nil {
+				if _, err := r.Get(ctx, key); err == nil {
 					stored++
 				}
 			}
@@ -181,12 +182,12 @@ func TestFlawDeleteHidesErrors(t *testing.T) {
 	t.Run("wrong type", func(t *testing.T) {
 		onBackends(t, func(t *testing.T, b *backend) {
 			r := newReference(b)
-			must(t, r.put(time.Hour, refRecord{"k", "v"}))
-			b.do(t, "SET", indexName([]string{r.namespace}), "no sorted set")
-			if err := r.pipeline(r.deleteCommands("k")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			must(t, r.Put(ctx, time.Hour, refRecord("k", "v")))
+			b.do(t, "SET", reference.IndexName([]string{r.Namespace}), "no sorted set")
+			if err := r.Pipeline(ctx, r.DeleteCommands("k")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
 				t.Fatalf("reference: the server says %v to a delete", err)
 			}
-			if err := r.delete("k"); err != nil {
+			if err := r.Delete(ctx, "k"); err != nil {
 				t.Errorf("reference: a delete that the server refuses returns %v", err)
 			}
 
@@ -205,12 +206,12 @@ func TestFlawDeleteHidesErrors(t *testing.T) {
 			reader := clientOf(t, b, func(o *redis.Options) { o.Username, o.Password = "reader", "secret" })
 
 			r := newReference(b)
-			must(t, r.put(time.Hour, refRecord{"session", "v"}))
-			r.client = reader
-			if err := r.pipeline(r.deleteCommands("session")); !redis.HasErrorPrefix(err, "NOPERM") {
+			must(t, r.Put(ctx, time.Hour, refRecord("session", "v")))
+			r.Client = reader
+			if err := r.Pipeline(ctx, r.DeleteCommands("session")); !redis.HasErrorPrefix(err, "NOPERM") {
 				t.Fatalf("reference: the server says %v to a delete", err)
 			}
-			if err := r.delete("session"); err != nil {
+			if err := r.Delete(ctx, "session"); err != nil {
 				t.Errorf("reference: a delete that the server refuses returns %v", err)
 			}
 			wantValue(t, r, "session", "v")
@@ -245,14 +246,14 @@ func TestFlawAsyncChangesOrder(t *testing.T) {
 
 		r := newReference(b)
 		client, entered, release := slowFirst()
-		r.client = client
+		r.Client = client
 		done := make(chan struct{})
-		r.start = func(task func()) {
+		r.Start = func(task func()) {
 			go func() { task(); done <- struct{}{} }()
 		}
-		must(t, r.put(time.Hour, refRecord{"k", "first"}))
+		must(t, r.Put(ctx, time.Hour, refRecord("k", "first")))
 		<-entered
-		must(t, r.put(time.Hour, refRecord{"k", "second"}))
+		must(t, r.Put(ctx, time.Hour, refRecord("k", "second")))
 		<-done
 		close(release)
 		<-done
@@ -275,13 +276,13 @@ func TestFlawAsyncChangesOrder(t *testing.T) {
 func TestFlawClientClockDecidesExpiry(t *testing.T) {
 	onBackends(t, func(t *testing.T, b *backend) {
 		r, fast := newReference(b), newReference(b)
-		fast.now = func() time.Time { return r.now().Add(24 * time.Hour) }
-		must(t, r.put(time.Hour, refRecord{"a", "v"}))
-		wantFound(t, r, wild, "a=v")
-		must(t, fast.put(time.Hour, refRecord{"b", "v"}))
+		fast.Now = func() time.Time { return r.Now().Add(24 * time.Hour) }
+		must(t, r.Put(ctx, time.Hour, refRecord("a", "v")))
+		wantFound(t, r, reference.Wild, "a=v")
+		must(t, fast.Put(ctx, time.Hour, refRecord("b", "v")))
 		wantValue(t, r, "a", "v")
-		wantFound(t, r, wild, "b=v")
-		wantFound(t, fast, wild, "b=v")
+		wantFound(t, r, reference.Wild, "b=v")
+		wantFound(t, fast, reference.Wild, "b=v")
 
 		// A Cache has no clock that could be wrong: no verb sends a time. The
 		// engine's clock, besides, is years away from this process's.
@@ -329,12 +330,12 @@ func TestFlawEvictedIndexHidesRecords(t *testing.T) {
 	onBackends(t, func(t *testing.T, b *backend) {
 		r := newReference(b)
 		for i := range sessions {
-			must(t, r.put(2*time.Hour, refRecord{fmt.Sprint(i), value}))
+			must(t, r.Put(ctx, 2*time.Hour, refRecord(fmt.Sprint(i), value)))
 		}
 		// One shorter session, already over, leaves its TTL to the index.
-		must(t, r.put(time.Hour, refRecord{"short", "v"}))
-		must(t, r.delete("short"))
-		index := indexName([]string{r.namespace})
+		must(t, r.Put(ctx, time.Hour, refRecord("short", "v")))
+		must(t, r.Delete(ctx, "short"))
+		index := reference.IndexName([]string{r.Namespace})
 		if left := b.client.PTTL(ctx, index).Val(); left <= 0 {
 			t.Errorf("reference: its index has the PTTL %v", left)
 		}
@@ -344,14 +345,14 @@ func TestFlawEvictedIndexHidesRecords(t *testing.T) {
 		}
 		live := 0
 		for i := range sessions {
-			if _, err := r.get(fmt.Sprint(i)); err == nil {
+			if _, err := r.Get(ctx, fmt.Sprint(i)); err == nil {
 				live++
 			}
 		}
 		if live == 0 {
 			t.Error("reference: no record is left")
 		}
-		wantFound(t, r, wild)
+		wantFound(t, r, reference.Wild)
 		b.do(t, "FLUSHALL")
 
 		cache := b.cache(t, wildkey.Options{})
@@ -398,14 +399,14 @@ func TestFlawScanReturnsDuplicates(t *testing.T) {
 		// scan has met. The table shrinks; a scan goes on by buckets, and old
 		// buckets that it has seen are now part of new ones that it has not.
 		r, others := newReference(b), newReference(b)
-		var batch []refRecord
+		var batch []reference.Record
 		for i := range records {
-			batch = append(batch, refRecord{fmt.Sprintf("k%04d", i), "v"})
+			batch = append(batch, refRecord(fmt.Sprintf("k%04d", i), "v"))
 		}
-		must(t, r.put(time.Hour, batch...))
-		index := indexName([]string{r.namespace})
+		must(t, r.Put(ctx, time.Hour, batch...))
+		index := reference.IndexName([]string{r.Namespace})
 		scans := 0
-		r.client = hookedClient(t, b, hook{after: func(commands []redis.Cmder) {
+		r.Client = hookedClient(t, b, hook{after: func(commands []redis.Cmder) {
 			scan, ok := commands[0].(*redis.ScanCmd)
 			if !ok {
 				return
@@ -417,20 +418,20 @@ func TestFlawScanReturnsDuplicates(t *testing.T) {
 			for chunk := range slices.Chunk(batch, 100) {
 				var deletes [][]any
 				for _, record := range chunk {
-					if !slices.Contains(met, encodePath(others.path(record.key)[1:])) {
-						deletes = append(deletes, others.deleteCommands(record.key)...)
+					if !slices.Contains(met, reference.EncodePath(others.Path(record.Key)[1:])) {
+						deletes = append(deletes, others.DeleteCommands(record.Key)...)
 					}
 				}
 				// Each look-up moves a few buckets into the smaller table.
 				for range 500 {
 					deletes = append(deletes, []any{"ZSCORE", index, "k"})
 				}
-				if err := others.pipeline(deletes); err != nil && !errors.Is(err, redis.Nil) {
+				if err := others.Pipeline(ctx, deletes); err != nil && !errors.Is(err, redis.Nil) {
 					t.Error(err)
 				}
 			}
 		}})
-		found, err := r.all(wild)
+		found, err := r.All(ctx, reference.Wild)
 		must(t, err)
 		names := refNames(found)
 		if distinct := slices.Compact(slices.Clone(names)); len(distinct) == len(names) {
@@ -440,7 +441,7 @@ func TestFlawScanReturnsDuplicates(t *testing.T) {
 		cache := b.cache(t, wildkey.Options{PageLimit: 10, MaxRecords: records})
 		var puts []wildkey.Record
 		for _, record := range batch {
-			puts = append(puts, rec(wildkey.K(record.key), record.value))
+			puts = append(puts, rec(wildkey.K(record.Key), record.Value))
 		}
 		must(t, cache.Put(ctx, puts...))
 		page, err := cache.Page(ctx, wildkey.MustParsePattern("*"), "", 0)
@@ -479,14 +480,14 @@ func TestFlawRoundTripPerTenEntries(t *testing.T) {
 		client := hookedClient(t, b, hook{after: func([]redis.Cmder) { trips++ }})
 
 		r := newReference(b)
-		r.client = client
-		var batch []refRecord
+		r.Client = client
+		var batch []reference.Record
 		for i := range records {
-			batch = append(batch, refRecord{fmt.Sprint("k", i), "v"})
+			batch = append(batch, refRecord(fmt.Sprint("k", i), "v"))
 		}
-		must(t, r.put(time.Hour, batch...))
+		must(t, r.Put(ctx, time.Hour, batch...))
 		trips = 0
-		found, err := r.all(wild)
+		found, err := r.All(ctx, reference.Wild)
 		must(t, err)
 		if len(found) != records || trips < records/10 {
 			t.Errorf("reference: %d records in %d round trips", len(found), trips)
@@ -523,18 +524,18 @@ func TestFlawEarlyWildcardReadsEverything(t *testing.T) {
 			}
 		}})
 		r := newReference(b)
-		r.client = client
+		r.Client = client
 		cache := cacheWith(t, client, wildkey.Options{MaxRecords: 10_000, PageReads: 99_999})
 		must(t, cache.Load(ctx))
 
 		// The same query over the same sessions, beside ever more of other things.
 		var byReference, byCache []int
 		for _, events := range []int{5, 50} {
-			var batch []refRecord
+			var batch []reference.Record
 			var puts []wildkey.Record
 			add := func(user int, kind string, n int) {
 				for i := range n {
-					batch = append(batch, refRecord{[]string{"user", fmt.Sprint(user), kind, fmt.Sprint(i)}, "v"})
+					batch = append(batch, refRecord([]string{"user", fmt.Sprint(user), kind, fmt.Sprint(i)}, "v"))
 					puts = append(puts, rec(wildkey.K("user", user, kind, i), "v"))
 				}
 			}
@@ -543,11 +544,11 @@ func TestFlawEarlyWildcardReadsEverything(t *testing.T) {
 				add(user, "session", 2)
 				add(user, "token", events)
 			}
-			must(t, r.put(time.Hour, batch...))
+			must(t, r.Put(ctx, time.Hour, batch...))
 			must(t, cache.Put(ctx, puts...))
 
 			read = 0
-			found, err := r.all([]string{"user", wild, "session", wild})
+			found, err := r.All(ctx, []string{"user", reference.Wild, "session", reference.Wild})
 			must(t, err)
 			if len(found) != 2*users || read < len(batch) {
 				t.Errorf("reference: %d sessions by reading %d entries of %d", len(found), read, len(batch))
@@ -577,16 +578,16 @@ func TestFlawStringAndListCollide(t *testing.T) {
 	onBackends(t, func(t *testing.T, b *backend) {
 		r := newReference(b)
 		list := []string{"k"}
-		must(t, r.put(time.Hour, refRecord{"k", "of the string"}))
-		must(t, r.put(time.Hour, refRecord{list, "of the list"}))
+		must(t, r.Put(ctx, time.Hour, refRecord("k", "of the string")))
+		must(t, r.Put(ctx, time.Hour, refRecord(list, "of the list")))
 		wantValue(t, r, "k", "of the list")
-		found, err := r.all(wild)
+		found, err := r.All(ctx, reference.Wild)
 		must(t, err)
-		if len(found) != 1 || found[0].key != "k" {
+		if len(found) != 1 || found[0].Key != "k" {
 			t.Errorf("reference: two keys put, found %v", found)
 		}
-		must(t, r.delete(list))
-		if _, err := r.get("k"); !errors.Is(err, redis.Nil) {
+		must(t, r.Delete(ctx, list))
+		if _, err := r.Get(ctx, "k"); !errors.Is(err, redis.Nil) {
 			t.Errorf("reference: the string outlives the list: %v", err)
 		}
 
@@ -631,9 +632,9 @@ func TestFlawIdleNightPurgesAll(t *testing.T) {
 		client := hookedClient(t, b, hook{after: func(commands []redis.Cmder) { replies = append(replies, commands...) }})
 
 		r := newReference(b)
-		r.client = client
-		fillExpired(t, b, expired, indexName([]string{r.namespace}))
-		must(t, r.put(time.Hour, refRecord{"k", "v"}))
+		r.Client = client
+		fillExpired(t, b, expired, reference.IndexName([]string{r.Namespace}))
+		must(t, r.Put(ctx, time.Hour, refRecord("k", "v")))
 		if removed := replies[0].(*redis.Cmd).Val(); replies[0].Name() != "zremrangebyscore" || removed != int64(expired) {
 			t.Errorf("reference: the first command of the first put, %v, removes %v", replies[0], removed)
 		}
@@ -716,9 +717,9 @@ func TestFlawNoHashTag(t *testing.T) {
 		})
 
 		r := newReference(b)
-		must(t, r.put(time.Hour, refRecord{[]string{"user", "1"}, "v"}, refRecord{[]string{"user", "2"}, "v"}))
+		must(t, r.Put(ctx, time.Hour, refRecord([]string{"user", "1"}, "v"), refRecord([]string{"user", "2"}, "v")))
 		wantValue(t, r, []string{"user", "1"}, "v")
-		if found, err := r.all([]string{"user", wild}); !redis.HasErrorPrefix(err, "CROSSSLOT") {
+		if found, err := r.All(ctx, []string{"user", reference.Wild}); !redis.HasErrorPrefix(err, "CROSSSLOT") {
 			t.Errorf("reference: all returns %v, %v", found, err)
 		}
 
@@ -788,24 +789,28 @@ func everyVerb(t *testing.T, client wildkey.Client) {
 }
 
 // newReference returns a reference whose clock agrees with the server's.
-func newReference(b *backend) *reference {
-	r := &reference{client: b.client, namespace: "cache", now: time.Now}
+func newReference(b *backend) *reference.Store {
+	r := &reference.Store{Client: b.client, Namespace: "cache", Now: time.Now}
 	if b.engine != nil {
-		r.now = b.engine.Now
+		r.Now = b.engine.Now
 	}
 	return r
 }
 
-func wantValue(t testing.TB, r *reference, key any, want string) {
+func refRecord(key any, value string) reference.Record {
+	return reference.Record{Key: key, Value: value}
+}
+
+func wantValue(t testing.TB, r *reference.Store, key any, want string) {
 	t.Helper()
-	if got, err := r.get(key); err != nil || got != want {
+	if got, err := r.Get(ctx, key); err != nil || got != want {
 		t.Errorf("reference: %v holds %q, %v; want %q", key, got, err, want)
 	}
 }
 
-func wantFound(t testing.TB, r *reference, pattern any, want ...string) {
+func wantFound(t testing.TB, r *reference.Store, pattern any, want ...string) {
 	t.Helper()
-	found, err := r.all(pattern)
+	found, err := r.All(ctx, pattern)
 	must(t, err)
 	if got := refNames(found); !slices.Equal(got, want) {
 		t.Errorf("reference: %v finds %.200q, not %q", pattern, got, want)
@@ -813,13 +818,13 @@ func wantFound(t testing.TB, r *reference, pattern any, want ...string) {
 }
 
 // refNames writes records as "part:part=value", sorted.
-func refNames(records []refRecord) (names []string) {
+func refNames(records []reference.Record) (names []string) {
 	for _, record := range records {
-		key, ok := record.key.(string)
+		key, ok := record.Key.(string)
 		if !ok {
-			key = strings.Join(record.key.([]string), ":")
+			key = strings.Join(record.Key.([]string), ":")
 		}
-		names = append(names, key+"="+record.value)
+		names = append(names, key+"="+record.Value)
 	}
 	slices.Sort(names)
 	return names
