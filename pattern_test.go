@@ -2,11 +2,8 @@ package wildkey_test
 
 import (
 	"errors"
-	"math/rand/v2"
-	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/wildkey/wildkey"
 )
@@ -103,73 +100,3 @@ func FuzzPattern(f *testing.F) {
 	})
 }
 
-// segments that lie close together in byte order, around the colon.
-var segments = []string{"4", "40", "4-", "4:", "a", "a:", "a;", "ab", "A", "-", "~", "9", "\x00", "z%"}
-
-// FuzzMatch draws a keyspace, a pattern and bounds from a seed, and expects of
-// Match, Count, and DeleteMatch what Pattern.Matches says of each key.
-func FuzzMatch(f *testing.F) {
-	for seed := range uint64(50) {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, seed uint64) {
-		onEngine(t, func(t *testing.T, b *backend) { checkMatch(t, b, rand.New(rand.NewPCG(seed, 0))) })
-	})
-}
-
-func checkMatch(t *testing.T, b *backend, random *rand.Rand) {
-	t.Helper()
-	few := segments[:2+random.IntN(len(segments)-1)]
-	segment := func() string { return few[random.IntN(len(few))] }
-	cache := b.cache(t, wildkey.Options{
-		PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(9), PageBytes: 1 + random.IntN(50), MaxRecords: 60,
-	})
-	var records []wildkey.Record
-	for range random.IntN(60) {
-		key := make(wildkey.Key, 1+random.IntN(4))
-		for i := range key {
-			key[i] = segment()
-		}
-		records = append(records, rec(key, strings.Repeat("v", random.IntN(12))))
-	}
-	must(t, cache.Put(ctx, records...))
-
-	for range 5 {
-		terms := make([]wildkey.Term, random.IntN(4), 5)
-		for i := range terms {
-			terms[i] = []wildkey.Term{wildkey.Lit(segment()), wildkey.Lit(segment()), wildkey.Any(), wildkey.Prefix(segment()[:1])}[random.IntN(4)]
-		}
-		if len(terms) == 0 || random.IntN(3) == 0 {
-			terms = append(terms, wildkey.Rest())
-		}
-		pattern, err := wildkey.NewPattern(terms...)
-		must(t, err)
-		want := map[string]string{}
-		for _, record := range records {
-			if pattern.Matches(record.Key) {
-				want[record.Key.String()] = string(record.Value)
-			}
-		}
-		found, err := cache.All(ctx, pattern)
-		must(t, err)
-		got := map[string]string{}
-		for i, entry := range found {
-			got[entry.Key.String()] = string(entry.Value)
-			if i > 0 && found[i-1].Key.String() >= entry.Key.String() {
-				t.Errorf("%s: %s comes before %s", pattern, found[i-1].Key, entry.Key)
-			}
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got)\n%s", pattern, diff)
-		}
-		if n, err := cache.Count(ctx, pattern); n != len(want) || err != nil {
-			t.Errorf("%s: Count: %d, %v, want %d", pattern, n, err, len(want))
-		}
-		if random.IntN(5) == 0 {
-			if n, err := cache.DeleteMatch(ctx, pattern); n != len(want) || err != nil {
-				t.Errorf("%s: DeleteMatch: %d, %v, want %d", pattern, n, err, len(want))
-			}
-			return
-		}
-	}
-}

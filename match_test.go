@@ -1,0 +1,173 @@
+package wildkey_test
+
+import (
+	"flag"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wildkey/wildkey"
+)
+
+var matchCases = flag.Int("match-cases", 2_000, "how many random keyspaces with a pattern TestMatchIsAFilter tries")
+
+// TestMatchIsAFilter draws keyspaces and patterns, and expects of a walk that
+// leaps what a plain filter over all keys finds.
+func TestMatchIsAFilter(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		seed := uint64(time.Now().UnixNano())
+		cases := *matchCases
+		if b.server != nil {
+			cases /= 10 // a round trip costs more than the engine does
+		}
+		for n := range uint64(cases) {
+			checkMatch(t, b, seed+n)
+			if t.Failed() {
+				t.Fatalf("reproduce with: go test -run 'FuzzMatch/seed' after f.Add(uint64(%d))", seed+n)
+			}
+		}
+	})
+}
+
+// FuzzMatch is the same on seeds that the fuzzer chooses.
+func FuzzMatch(f *testing.F) {
+	for seed := range uint64(20) {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		onEngine(t, func(t *testing.T, b *backend) { checkMatch(t, b, seed) })
+	})
+}
+
+// segments lie close together in byte order once encoded, around the colon
+// that joins them: % - . digits are below it, letters and _ ~ above.
+var segments = []string{"4", "40", "4-", "4:", "4_", "a", "a:", "a;", "ab", "A", "-", ".", "~", "9", "\x00", "\xff", "z%", "%3A"}
+
+// checkMatch draws a keyspace, a pattern, and bounds so small that cursors fall
+// in odd places, from the seed.
+func checkMatch(t *testing.T, b *backend, seed uint64) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 0))
+	b.do(t, "FLUSHALL")
+	few := make([]string, 1+random.IntN(6))
+	for i := range few {
+		few[i] = segments[random.IntN(len(segments))]
+	}
+	segment := func() string { return few[random.IntN(len(few))] }
+	newRecord := func() wildkey.Record {
+		key := make(wildkey.Key, 1+random.IntN(5))
+		for i := range key {
+			key[i] = segment()
+		}
+		return rec(key, strings.Repeat("v", random.IntN(12)))
+	}
+	cache := b.cache(t, wildkey.Options{
+		PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(9), PageBytes: 1 + random.IntN(60), MaxRecords: 60,
+	})
+	records := map[string]wildkey.Record{}
+	var all []wildkey.Record
+	for range random.IntN(40) {
+		record := newRecord()
+		all = append(all, record)
+		records[record.Key.String()] = record
+	}
+	must(t, cache.Put(ctx, all...))
+
+	pattern := drawPattern(t, random, segment)
+	want := map[string]string{}
+	for encoded, record := range records {
+		if pattern.Matches(record.Key) {
+			want[encoded] = string(record.Value)
+		}
+	}
+	found, err := cache.All(ctx, pattern)
+	must(t, err)
+	got := map[string]string{}
+	for _, entry := range found {
+		got[entry.Key.String()] = string(entry.Value)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s (-filter +All)\n%s", pattern, diff)
+	}
+	checkOrder(t, pattern, found)
+	if n, err := cache.Count(ctx, pattern); n != len(want) || err != nil {
+		t.Errorf("%s: Count: %d, %v, want %d", pattern, n, err, len(want))
+	}
+
+	// Writes between pages: what is left alone is met exactly once.
+	found = nil
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := cache.Page(ctx, pattern, cursor, 0)
+		must(t, err)
+		found, cursor = append(found, page.Entries...), page.Cursor
+		if random.IntN(2) == 0 {
+			record := newRecord()
+			must(t, cache.Put(ctx, record))
+			delete(want, record.Key.String())
+		}
+		if keys := slices.Sorted(maps.Keys(want)); len(keys) > 0 && random.IntN(2) == 0 {
+			encoded := keys[random.IntN(len(keys))]
+			_, err := cache.Delete(ctx, records[encoded].Key)
+			must(t, err)
+			delete(want, encoded)
+		}
+	}
+	checkOrder(t, pattern, found)
+	for _, entry := range found {
+		if !pattern.Matches(entry.Key) {
+			t.Errorf("%s: found %s", pattern, entry.Key)
+		}
+		if value, left := want[entry.Key.String()]; left && value != string(entry.Value) {
+			t.Errorf("%s: %s has %q, want %q", pattern, entry.Key, entry.Value, value)
+		}
+		delete(want, entry.Key.String())
+	}
+	if len(want) > 0 {
+		t.Errorf("%s: not found between writes to other records: %q", pattern, want)
+	}
+
+	left, err := cache.Count(ctx, pattern)
+	must(t, err)
+	if n, err := cache.DeleteMatch(ctx, pattern); n != left || err != nil {
+		t.Errorf("%s: DeleteMatch: %d, %v, want %d", pattern, n, err, left)
+	}
+	if n, err := cache.Count(ctx, pattern); n != 0 || err != nil {
+		t.Errorf("%s: Count after DeleteMatch: %d, %v", pattern, n, err)
+	}
+}
+
+func drawPattern(t *testing.T, random *rand.Rand, segment func() string) wildkey.Pattern {
+	t.Helper()
+	terms := make([]wildkey.Term, random.IntN(5), 6)
+	for i := range terms {
+		switch text := segment(); random.IntN(5) {
+		case 0, 1:
+			terms[i] = wildkey.Lit(text)
+		case 2:
+			terms[i] = wildkey.Prefix(text[:1])
+		default:
+			terms[i] = wildkey.Any()
+		}
+	}
+	if len(terms) == 0 || random.IntN(3) == 0 {
+		terms = append(terms, wildkey.Rest())
+	}
+	pattern, err := wildkey.NewPattern(terms...)
+	must(t, err)
+	return pattern
+}
+
+// checkOrder expects byte order, and with it that nothing comes twice.
+func checkOrder(t *testing.T, pattern wildkey.Pattern, found []wildkey.Entry) {
+	t.Helper()
+	for i := 1; i < len(found); i++ {
+		if found[i-1].Key.String() >= found[i].Key.String() {
+			t.Errorf("%s: %s comes before %s", pattern, found[i-1].Key, found[i].Key)
+		}
+	}
+}
