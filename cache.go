@@ -41,8 +41,7 @@ type Options struct {
 	// ReadOnly says that this client cannot write, as on a replica: stale
 	// index entries that a page meets are left for others to sweep.
 	ReadOnly bool
-	// MaxRecords is the most records that one atomic call may name, since each
-	// holds up the server a little longer. Default: 1,000.
+	// MaxRecords is the most records that one atomic call may name. Default: 1,000.
 	MaxRecords int
 	// PageLimit, PageReads and PageBytes bound each call of match.lua: its
 	// matches (default 1,000, at most 99,999), the index entries that it reads
@@ -103,8 +102,9 @@ func New(client Client, options Options) (*Cache, error) {
 	options.PageLimit = cmp.Or(options.PageLimit, 1_000)
 	options.PageReads = cmp.Or(options.PageReads, 2_000)
 	options.PageBytes = cmp.Or(options.PageBytes, 1<<20)
-	if least := min(options.MaxRecords, options.PageLimit, options.PageReads, options.PageBytes); least < 1 {
-		return nil, fmt.Errorf("wildkey: a bound in Options is %d; at least 1 is needed", least)
+	if client == nil || min(options.MaxRecords, options.PageLimit, options.PageReads, options.PageBytes) < 1 ||
+		max(options.PageLimit, options.PageReads) > 99_999 || options.PageBytes > 999_999_999 {
+		return nil, fmt.Errorf("wildkey: New with the client %v: it is nil, or a bound is out of its range in %+v", client, options)
 	}
 	tag := "{" + string(appendEncoded(nil, cmp.Or(options.Namespace, "cache"))) + "}"
 	c := &Cache{
@@ -120,8 +120,8 @@ func New(client Client, options Options) (*Cache, error) {
 	return c, nil
 }
 
-// Load loads all scripts, on every node of a cluster; with Options.Preloaded it
-// checks that they are there. It is optional: verbs load what they need.
+// Load loads all scripts on every node or, with Options.Preloaded, checks that
+// they are there. It is optional: verbs load what they need.
 func (c *Cache) Load(ctx context.Context) error {
 	for _, script := range Scripts() {
 		if err := c.loader.provide(ctx, script); err != nil {
@@ -266,11 +266,10 @@ func (c *Cache) All(ctx context.Context, pattern Pattern) ([]Entry, error) {
 	return entries, nil
 }
 
-// Page returns at most limit matches (0: Options.PageLimit), from where cursor
-// says: empty for the start, then the Cursor of the page before, which holds no
-// state on the server. A page is one atomic snapshot and one round trip, two if
-// it met stale index entries. Having met Options.PageReads or PageBytes it may
-// be short, or even empty, and still have a Cursor.
+// Page returns at most limit matches (0: Options.PageLimit), from the start or
+// from the Cursor of the page before, which holds no state on the server. It is
+// one atomic snapshot and one round trip, two if it met stale index entries. At
+// Options.PageReads or PageBytes it ends short, even empty, and with a Cursor.
 func (c *Cache) Page(ctx context.Context, pattern Pattern, cursor string, limit int) (Page, error) {
 	page, _, err := c.match(ctx, "values", pattern, cursor, cmp.Or(limit, c.options.PageLimit))
 	return page, err
@@ -332,10 +331,9 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 	return int(counts[0]), int(counts[1]), nil
 }
 
-// Reindex puts every record of the namespace back into the indexes, with the
-// TTL that it has, and returns how many it met: the repair after an index was
-// deleted, or evicted under an allkeys-* policy. It goes through the whole
-// keyspace of the server with SCAN; other calls may run meanwhile.
+// Reindex puts every record of the namespace back into the indexes, with its
+// TTL, and returns how many it met: the repair after an index was deleted or,
+// under allkeys-*, evicted. It goes through the server's keyspace with SCAN.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return c.inBatches(ctx, c.scan(ctx), c.touch("keep"))
 }
@@ -390,12 +388,12 @@ func (c *Cache) each(ctx context.Context, keys []Key, act action) (int, error) {
 
 // inBatches does the action on the keys, Options.MaxRecords a call.
 func (c *Cache) inBatches(ctx context.Context, keys iter.Seq2[Key, error], act action) (total int, err error) {
-	batch := make([]Key, 0, c.options.MaxRecords)
+	var batch []Key
 	for key, err := range keys {
 		if err != nil {
 			return total, err
 		}
-		if batch = append(batch, key); len(batch) == cap(batch) {
+		if batch = append(batch, key); len(batch) == c.options.MaxRecords {
 			n, err := c.each(ctx, batch, act)
 			total, batch = total+n, batch[:0]
 			if err != nil {
@@ -447,20 +445,20 @@ func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor 
 	}
 	stale, errStale := redis.NewCmdResult(reply[2], nil).StringSlice()
 	next, errCursor := redis.NewCmdResult(reply[0], nil).Text()
-	if err := cmp.Or(err, errStale, errCursor); err != nil {
+	// A cursor goes back only where the order index holds other scores than 0.
+	if cmp.Or(err, errStale, errCursor) != nil || next != "" && cursor != "" && (next == cursor || next[1:] < cursor[1:]) {
 		return page, 0, unexpectedReply(matchScript, reply)
 	}
 	page.Cursor = next
 	for len(results) > 0 {
 		key, err := ParseKey(results[0])
-		if err != nil {
-			return page, 0, err
-		}
 		entry := Entry{Key: key}
 		if results = results[1:]; want == "values" {
 			entry.Value, results = []byte(results[0]), results[1:]
 		}
-		page.Entries = append(page.Entries, entry)
+		if err == nil { // else it was not written by a Cache
+			page.Entries = append(page.Entries, entry)
+		}
 	}
 	if len(stale) > 0 && !c.options.ReadOnly {
 		names := slices.Clone(c.indexes)

@@ -645,7 +645,7 @@ func TestMatchRunsReadOnly(t *testing.T) {
 		cache := b.cache(t, wildkey.Options{})
 		must(t, cache.Put(ctx, rec(wildkey.K("a"), "v")))
 		must(t, cache.Load(ctx))
-		b.do(t, "ACL", "SETUSER", "reader", "on", ">secret", "%R~{test}*", "+evalsha_ro", "+get", "+mget", "+zrangebylex", "+zmscore", "+time")
+		b.do(t, "ACL", "SETUSER", "reader", "on", ">secret", "%R~{test}*", "+evalsha_ro", "+get", "+mget", "+zrangebylex", "+zscore", "+time")
 		reader := redis.NewClient(&redis.Options{Addr: b.server.Addr, Username: "reader", Password: "secret"})
 		defer reader.Close()
 		reading, err := wildkey.New(reader, wildkey.Options{Namespace: "test", TTL: time.Hour, ReadOnly: true, Preloaded: true})
@@ -697,8 +697,8 @@ func TestArgumentErrors(t *testing.T) {
 			{"All of no pattern", first(cache.All(ctx, wildkey.Pattern{})), wildkey.ErrBadPattern},
 			{"Count of no pattern", first(cache.Count(ctx, wildkey.Pattern{})), wildkey.ErrBadPattern},
 			{"DeleteMatch of no pattern", first(cache.DeleteMatch(ctx, wildkey.Pattern{})), wildkey.ErrBadPattern},
-			{"DeleteMatch under no key", first(cache.DeleteMatch(ctx, wildkey.Under(nil))), wildkey.ErrInvalidKey},
-			{"DeleteMatch under an empty segment", first(cache.DeleteMatch(ctx, wildkey.Under(bad))), wildkey.ErrInvalidKey},
+			{"DeleteMatch under no key", first(cache.DeleteMatch(ctx, wildkey.Under(nil))), wildkey.ErrBadPattern},
+			{"DeleteMatch under an empty segment", first(cache.DeleteMatch(ctx, wildkey.Under(bad))), wildkey.ErrBadPattern},
 			{"Page with the cursor of another pattern", first(cache.Page(ctx, wildkey.MustParsePattern("b:*"), "(a:1", 0)), wildkey.ErrBadArgument},
 			{"Page with a limit out of range", first(cache.Page(ctx, everything, "", 100_000)), wildkey.ErrBadArgument},
 			{"New with a TTL below a millisecond", first(wildkey.New(b.client, wildkey.Options{TTL: 1})), wildkey.ErrInvalidTTL},
@@ -707,8 +707,13 @@ func TestArgumentErrors(t *testing.T) {
 				t.Errorf("%s: %v, want %v", row.name, row.got, row.want)
 			}
 		}
-		if _, err := wildkey.New(b.client, wildkey.Options{PageReads: -1}); err == nil {
-			t.Error("New with a negative bound: no error")
+		for _, options := range []wildkey.Options{{PageReads: -1}, {PageReads: 100_000}, {PageLimit: 100_000}, {PageBytes: 1_000_000_000}, {MaxRecords: -1}} {
+			if _, err := wildkey.New(b.client, options); err == nil {
+				t.Errorf("New with %+v: no error", options)
+			}
+		}
+		if _, err := wildkey.New(nil, wildkey.Options{}); err == nil {
+			t.Error("New without a client: no error")
 		}
 		if n := b.client.DBSize(ctx).Val(); n != 0 {
 			t.Errorf("something was written: %d Redis keys", n)

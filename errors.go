@@ -8,9 +8,8 @@ var (
 	// ErrCondition is returned when the condition of one record of a Put does
 	// not hold. No record of that Put has been written.
 	ErrCondition = errors.New("wildkey: condition does not hold")
-	// ErrInvalidKey is returned when a key has no segment, an empty segment or
-	// more than 4,096 bytes encoded, and when ParseKey is given a text that is
-	// not the one spelling of a key.
+	// ErrInvalidKey is returned for a key with no segment, an empty segment or
+	// more than 4,096 bytes encoded, and for a text that is no key's spelling.
 	ErrInvalidKey = errors.New("wildkey: invalid key")
 	// ErrInvalidTTL is returned when no TTL is given, by the call or by
 	// Options, and when one is below a millisecond and not NoExpiry.
@@ -21,12 +20,11 @@ var (
 	// ErrTooMany is returned when one atomic call names more records than
 	// Options.MaxRecords.
 	ErrTooMany = errors.New("wildkey: too many records for one atomic call")
-	// ErrBadArgument is returned when a script refuses what only the script
-	// checks, such as the cursor of another pattern. It wraps the server's
-	// error, which says what and where.
+	// ErrBadArgument is returned when a script refuses what only it checks, as
+	// the cursor of another pattern. It wraps the server's error, with the place.
 	ErrBadArgument = errors.New("wildkey: refused by the script")
-	// ErrScriptMissing is returned when the server lacks a script that
-	// Options.Preloaded forbids to load. The message has name and digest.
+	// ErrScriptMissing is returned when the server lacks a script, which it
+	// names, and Options.Preloaded forbids to load it or loading did not help.
 	ErrScriptMissing = errors.New("wildkey: script not loaded on the server")
 	// ErrClosed is returned when a Writer is used after Close.
 	ErrClosed = errors.New("wildkey: writer is closed")

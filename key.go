@@ -17,11 +17,10 @@ const maxEncodedKey = 4096
 // segment, no segment is empty, and segments hold any bytes.
 type Key []string
 
-// K makes a Key of its parts. Strings, byte slices, integers and booleans
-// become their usual text; an encoding.TextMarshaler or else a fmt.Stringer
-// speaks for itself. A part that has no text, because it is nil, of another
-// type or fails to marshal, becomes an empty segment: every verb refuses the
-// key with ErrInvalidKey, so that a missing id never addresses a shared record.
+// K makes a Key of its parts: an encoding.TextMarshaler or else a fmt.Stringer
+// speaks for itself; strings, byte slices, integers and booleans become their
+// usual text. A part that is nil, of another type or fails to marshal becomes an
+// empty segment, which every verb refuses: a missing id addresses no record.
 func K(parts ...any) Key {
 	key := make(Key, len(parts))
 	for i, part := range parts {
@@ -44,8 +43,9 @@ func segmentText(part any) string {
 		return string(text)
 	case fmt.Stringer:
 		return part.String()
-	case []byte:
-		return string(part)
+	}
+	if value.Kind() == reflect.Slice && value.Type().Elem().Kind() == reflect.Uint8 {
+		return string(value.Bytes())
 	}
 	if value.CanInt() || value.CanUint() || value.Kind() == reflect.Bool || value.Kind() == reflect.String {
 		return fmt.Sprint(part)
@@ -135,9 +135,4 @@ func (k Key) encode(prefix string) (string, error) {
 		return "", fmt.Errorf("%w: it has %d bytes encoded, %d are allowed", ErrInvalidKey, length, maxEncodedKey)
 	}
 	return string(encoded), nil
-}
-
-func (k Key) check() error {
-	_, err := k.encode("")
-	return err
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -54,8 +55,7 @@ type loader struct {
 	noEvalRO  atomic.Bool // the server is older than Redis 7.0, which brought EVALSHA_RO
 }
 
-// provide loads the script, and relies on the client to reach every node, as
-// redis.ClusterClient does. A preloaded script it only looks for.
+// provide loads the script, on all nodes of a redis.ClusterClient, or looks for a preloaded one.
 func (l *loader) provide(ctx context.Context, script Script) error {
 	if !l.preloaded {
 		if err := l.client.ScriptLoad(ctx, script.Source).Err(); err != nil {
@@ -84,7 +84,12 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 		}
 		cmd = l.call(ctx, script, keys, args)
 	}
-	switch err := cmd.Err(); {
+	err := cmd.Err()
+	// Redis 6.2 wraps what a script raises; the error proper is behind its last dash.
+	if i := strings.LastIndex(fmt.Sprint(err), ": -"); i > 0 && redis.HasErrorPrefix(err, "Error running script") {
+		err = typedAs(redis.Nil, err.Error()[i+3:])
+	}
+	switch {
 	case err == nil:
 	case redis.HasErrorPrefix(err, "NOSCRIPT"):
 		cmd.SetErr(fmt.Errorf("%w: %s.lua %s", ErrScriptMissing, script.Name, script.SHA1))
@@ -95,6 +100,9 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 	}
 	return cmd
 }
+
+// typedAs gives the text the type of like; redis.Nil's is that of all errors of Redis.
+func typedAs[T ~string](like T, text string) T { return T(text) }
 
 // call prefers EVALSHA_RO for the one script that never writes: replicas and
 // users without write permission run it.

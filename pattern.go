@@ -32,15 +32,12 @@ func Rest() Term { return Term{"**", "**"} }
 
 // Pattern is a list of terms that a key is held against, segment by segment.
 // The zero Pattern matches nothing and is refused with ErrBadPattern.
-type Pattern struct {
-	terms []Term
-	err   error
-}
+type Pattern struct{ terms []Term }
 
 // NewPattern makes a Pattern of its terms. It returns ErrBadPattern when there
 // is no term, when a literal or prefix is empty and when Rest is not last.
 func NewPattern(terms ...Term) (Pattern, error) {
-	p := Pattern{terms: slices.Clone(terms)}
+	p := Pattern{slices.Clone(terms)}
 	if err := p.check(); err != nil {
 		return Pattern{}, err
 	}
@@ -48,13 +45,16 @@ func NewPattern(terms ...Term) (Pattern, error) {
 }
 
 // Under returns the pattern of the record k and of all records beneath it. If
-// k is no valid key, every use of the pattern returns ErrInvalidKey.
+// k is no valid key, every use of the pattern returns ErrBadPattern.
 func Under(k Key) Pattern {
-	terms := make([]Term, 0, len(k)+1)
+	if len(k) == 0 {
+		return Pattern{}
+	}
+	var terms []Term
 	for _, segment := range k {
 		terms = append(terms, Lit(segment))
 	}
-	return Pattern{terms: append(terms, Rest()), err: k.check()}
+	return Pattern{append(terms, Rest())}
 }
 
 // ParsePattern reads the text form: terms joined by colons, each of them
@@ -94,9 +94,6 @@ func MustParsePattern(text string) Pattern {
 }
 
 func (p Pattern) check() error {
-	if p.err != nil {
-		return p.err
-	}
 	if len(p.terms) == 0 {
 		return fmt.Errorf("%w: it has no term", ErrBadPattern)
 	}
@@ -123,7 +120,7 @@ func (p Pattern) String() string {
 // Matches reports whether the pattern matches the key, by the rule that
 // match.lua applies on the server. What is invalid matches nothing.
 func (p Pattern) Matches(k Key) bool {
-	if p.check() != nil || k.check() != nil {
+	if _, err := k.encode(""); err != nil || p.check() != nil {
 		return false
 	}
 	for i, term := range p.terms {

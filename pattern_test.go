@@ -4,7 +4,6 @@ import (
 	"errors"
 	"testing"
 
-
 	"github.com/wildkey/wildkey"
 )
 
@@ -99,4 +98,3 @@ func FuzzPattern(f *testing.F) {
 		}
 	})
 }
-

@@ -59,7 +59,7 @@ func TestReadmeRedisCLI(t *testing.T) {
 		wrapper := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = -x ] && exec %s -p %s \"$@\"\nexec %s --no-raw -p %s \"$@\"\n", cli, port, cli, port)
 		must(t, os.WriteFile(filepath.Join(bin, "redis-cli"), []byte(wrapper), 0o777))
 		shell := exec.Command("sh", "-e", "-c", commands)
-		shell.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+		shell.Env = append(os.Environ(), "LC_ALL=C", "PATH="+bin+":"+os.Getenv("PATH"))
 		output, err := shell.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, output)

@@ -400,7 +400,8 @@ func TestMalformedArguments(t *testing.T) {
 			{indexes, []any{"10"}},
 			{nil, nil}, {indexes, nil}, {indexes, []any{""}}, {indexes, []any{"-1"}}, {indexes, []any{"100000"}}, {indexes, []any{"1.5"}},
 			{indexes, []any{"x"}}, {indexes, []any{"10", "10"}}, {[]string{"{t}/keys", "{u}/expiry"}, []any{"10"}},
-			put("{u}:a", "10"), put("{t}:", "10"), put("{t}/keys", "10"),
+			{indexes, []any{"00"}}, {indexes, []any{"010"}},
+			put("{u}:a", "10"), put("{t}/keys", "10"), put("{t}", "10"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -15,8 +15,9 @@ type WriterOptions struct {
 
 	// OnError is called, from the Writer's goroutine, when a call has failed:
 	// none of these records was written, or none of these keys deleted, unless
-	// the connection broke and hid the reply. Without OnError, the next Flush
-	// or Close returns the first error.
+	// the connection broke and hid the reply. It must not wait for the Writer:
+	// not call Flush or Close, nor Put or Delete with a context that never
+	// ends. Without OnError, the next Flush or Close returns the first error.
 	OnError func(err error, records []Record, keys []Key)
 }
 
@@ -29,19 +30,19 @@ type Writer struct {
 	options WriterOptions
 	queue   chan write
 	stopped chan struct{}
-
-	mu     sync.RWMutex // held for reading while something is put into queue
-	closed bool
-
-	unreported error // the worker's own, handed over when a flush is met
+	mu      sync.Mutex // guards closed, which ends the growth of senders
+	closed  bool
+	senders sync.WaitGroup // calls that may yet put something into queue
+	failure error          // the first unreported one, the worker's own until stopped
 }
 
 // write is one element of the queue: a put, a delete, or a flush.
 type write struct {
 	records []Record
 	keys    []Key
-	flushed chan error
-	alone   bool // a flush, or a put whose condition must not hold up others
+	alone   bool            // a flush, or a put whose condition must not hold up others
+	flushed chan<- error    // where a flush is awaited
+	gone    <-chan struct{} // closed when it is awaited no more
 }
 
 // NewWriter starts a Writer, and with it a goroutine that lasts until Close.
@@ -52,10 +53,9 @@ func NewWriter(cache *Cache, options WriterOptions) *Writer {
 	return w
 }
 
-// Put queues records to be written, all at once, as Cache.Put has it. Invalid
-// arguments are returned at once; what the server says goes to OnError. It
-// blocks while the queue is full; the context bounds that wait, not the write.
-// Values must not be changed before they are written.
+// Put queues records, to be written as Cache.Put does. Invalid arguments are
+// returned; what the server says goes to OnError. It blocks while the queue is
+// full, which the context bounds. Keys and values must stay unchanged meanwhile.
 func (w *Writer) Put(ctx context.Context, records ...Record) error {
 	if _, _, err := w.cache.putArguments(records); err != nil || len(records) == 0 {
 		return err
@@ -64,8 +64,7 @@ func (w *Writer) Put(ctx context.Context, records ...Record) error {
 	return w.enqueue(ctx, write{records: slices.Clone(records), alone: alone})
 }
 
-// Delete queues records to be deleted, all at once. It blocks and reports as
-// Put does.
+// Delete queues records to be deleted. It blocks and reports as Put does.
 func (w *Writer) Delete(ctx context.Context, keys ...Key) error {
 	if _, err := w.cache.scriptKeys(keys); err != nil || len(keys) == 0 {
 		return err
@@ -76,8 +75,8 @@ func (w *Writer) Delete(ctx context.Context, keys ...Key) error {
 // Flush waits until all that was queued before it has been written or has
 // failed. It returns the context's error if that ends first.
 func (w *Writer) Flush(ctx context.Context) error {
-	flushed := make(chan error, 1)
-	if err := w.enqueue(ctx, write{flushed: flushed, alone: true}); err != nil {
+	flushed := make(chan error)
+	if err := w.enqueue(ctx, write{flushed: flushed, gone: ctx.Done(), alone: true}); err != nil {
 		return err
 	}
 	select {
@@ -91,21 +90,25 @@ func (w *Writer) Flush(ctx context.Context) error {
 // Close flushes the queue and ends the Writer.
 func (w *Writer) Close() error {
 	w.mu.Lock()
-	if !w.closed {
-		w.closed = true
+	first := !w.closed
+	w.closed = true
+	w.mu.Unlock()
+	if w.senders.Wait(); first {
 		close(w.queue)
 	}
-	w.mu.Unlock()
 	<-w.stopped
-	return w.unreported
+	return w.failure
 }
 
 func (w *Writer) enqueue(ctx context.Context, item write) error {
-	w.mu.RLock()
-	defer w.mu.RUnlock()
+	w.mu.Lock()
 	if w.closed {
+		w.mu.Unlock()
 		return ErrClosed
 	}
+	w.senders.Add(1)
+	w.mu.Unlock()
+	defer w.senders.Done()
 	select {
 	case w.queue <- item:
 		return nil
@@ -150,8 +153,11 @@ func (w *Writer) send(item write) {
 	var err error
 	switch {
 	case item.flushed != nil:
-		item.flushed <- w.unreported
-		w.unreported = nil
+		select {
+		case item.flushed <- w.failure:
+			w.failure = nil
+		case <-item.gone:
+		}
 	case len(item.keys) > 0:
 		_, err = w.cache.Delete(ctx, item.keys...)
 	default:
@@ -160,6 +166,6 @@ func (w *Writer) send(item write) {
 	if err != nil && w.options.OnError != nil {
 		w.options.OnError(err, item.records, item.keys)
 	} else {
-		w.unreported = cmp.Or(w.unreported, err)
+		w.failure = cmp.Or(w.failure, err)
 	}
 }

@@ -9,11 +9,10 @@
 --             term    =LITERAL this segment; ^PREFIX one that starts so; * any one; ** zero or more, last only
 -- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: expired or no record
 -- ERRORS    BADARG match: ...; from the server: NOPERM, WRONGTYPE
--- COST      O(reads + L log N), L the leaps, fewer than the entries read; M matches are among the reads
--- COMMANDS  MGET TIME ZMSCORE ZRANGEBYLEX
+-- COST      O(reads + L log N), L the leaps, at most one an entry read; a look-up for each of M matches
+-- COMMANDS  MGET TIME ZRANGEBYLEX ZSCORE
 
 local order, expiry, want, cursor = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
-local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG match: ' .. string.format(...)) end
 
 -- Byte order, as sorted sets have it: Lua's own < on strings follows the server's locale.
@@ -83,40 +82,41 @@ local function leap_from(entry)
   return start <= #entry and '[' .. string.sub(entry, 1, start - 2) .. ';' or nil
 end
 
--- Read, in chunks that double until a leap, and hold no more than would fit if all were as large as the largest yet.
+-- Read. Matches are looked up one by one: at most one value beyond the bytes. Chunks of the index double until a leap.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local prefix, read, matches, used, largest, stale, results, chunk, more = tag .. ':', 0, 0, 0, 1, {}, {}, 4, true
+local read, matches, used, stale, results, chunk, more = 0, 0, 0, {}, {}, 4, true
 while more and read < reads and matches < limit do
-  local asked = math.min(chunk, reads - read, limit - matches, math.max(1, math.floor((bytes - used) / largest)))
+  local asked = math.min(chunk, reads - read, limit - matches)
   local entries = redis.call('ZRANGEBYLEX', order, position, highest, 'LIMIT', 0, asked)
   read, more, chunk = read + #entries, #entries == asked, math.min(2 * chunk, 1000)
-  position = '(' .. (entries[#entries] or '')
-  local hits, keys, answers = {}, {}, {}
   for _, entry in ipairs(entries) do
     local leap = not string.find(entry, whole) and leap_from(entry)
-    if not leap then
-      hits[#hits + 1], keys[#keys + 1] = entry, prefix .. entry
-    elseif leap ~= '' then
+    position = '(' .. entry
+    if leap and leap ~= '' then
       position, more, chunk = leap, true, 4
       break
+    elseif not leap then
+      local live, value, size
+      if want == 'values' then
+        value = redis.call('MGET', tag .. ':' .. entry)[1]
+        live, size = value, #entry + (value and #value or 0)
+      else
+        local expires_at = redis.call('ZSCORE', expiry, entry)
+        live, size = not expires_at or tonumber(expires_at) >= now, want == 'keys' and #entry or 0
+      end
+      if used > 0 and used + size > bytes then
+        return { '[' .. entry, read, stale, want == 'count' and matches or results }
+      end
+      used = used + size
+      if not live then
+        stale[#stale + 1] = entry
+      else
+        matches = matches + 1
+        if want ~= 'count' then results[#results + 1] = entry end
+        if want == 'values' then results[#results + 1] = value end
+      end
     end
-  end
-  if #hits > 0 then
-    answers = want == 'values' and redis.call('MGET', unpack(keys)) or redis.call('ZMSCORE', expiry, unpack(hits))
-  end
-  for i, answer in ipairs(answers) do
-    local hit, live = hits[i], answer
-    if want ~= 'values' then live = not answer or tonumber(answer) >= now end
-    local size = #hit + (want == 'values' and live and #answer or 0)
-    if used > 0 and used + size > bytes then
-      position, more, limit = '[' .. hit, true, matches
-      break
-    end
-    used, largest = used + size, math.max(largest, size)
-    if live then matches = matches + 1 else stale[#stale + 1] = hit end
-    if live and want ~= 'count' then results[#results + 1] = hit end
-    if live and want == 'values' then results[#results + 1] = answer end
   end
 end
 return { more and position or '', read, stale, want == 'count' and matches or results }

@@ -69,7 +69,6 @@ for i, member in ipairs(members) do
 end
 
 -- Purge more than was written, so that garbage shrinks; and no more, so that no call pays for a whole night.
--- Redis keeps a record through the millisecond of its expiry: expired is strictly before now.
 local expired_before, allowance = string.format('(%.0f', now), 64 + 2 * count
 while allowance > 0 do
   local expired = redis.call('ZRANGEBYSCORE', expiry, '-inf', expired_before, 'LIMIT', 0, math.min(allowance, 1000))

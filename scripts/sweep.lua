@@ -24,12 +24,11 @@ end
 -- Validate.
 local tag = string.match(order or '', '^({[^{}]+})/keys$')
 if not tag or expiry ~= tag .. '/expiry' then return refuse('KEYS[1], KEYS[2] are not {ns}/keys, {ns}/expiry') end
-if #ARGV ~= 1 or not string.find(limit, '^%d%d?%d?%d?%d?$') then return refuse('ARGV is not a limit, 0 to 99999') end
-local suspects = {}
+if #ARGV ~= 1 or (limit ~= '0' and not string.find(limit, '^[1-9]%d?%d?%d?%d?$')) then
+  return refuse('ARGV is not one limit, 0 to 99999')
+end
 for i = 3, #KEYS do
-  local member = string.sub(KEYS[i], #tag + 2)
-  if member == '' or KEYS[i] ~= tag .. ':' .. member then return refuse('KEYS[%d] is not %s: and a key', i, tag) end
-  suspects[i - 2] = member
+  if string.sub(KEYS[i], 1, #tag + 1) ~= tag .. ':' then return refuse('KEYS[%d] is not under %s:', i, tag) end
 end
 
 -- Read. Redis keeps a record through the millisecond of its expiry: expired is strictly before now.
@@ -37,10 +36,12 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local expired = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, limit)
 local gone = {}
-for i, member in ipairs(suspects) do
-  if redis.call('EXISTS', KEYS[i + 2]) == 0 then gone[#gone + 1] = member end
+for i = 3, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 0 then gone[#gone + 1] = string.sub(KEYS[i], #tag + 2) end
 end
 
 -- Write.
+local purged = #expired
 remove(expired)
-return { #expired, remove(gone) }
+local dropped = remove(gone)
+return { purged, dropped }

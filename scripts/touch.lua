@@ -31,8 +31,8 @@ local live, ttls = 0, {}
 for i = 1, count do
   local left, ttl = redis.call('PTTL', KEYS[i + 2]), ARGV[i]
   if ttl == 'keep' then
-    -- In its last millisecond a record has 0 left, and a PEXPIREAT of now would delete it.
-    ttl = left == -1 and '0' or string.format('%.0f', math.max(left, 1))
+    -- In its last millisecond a record has 0 left, and a PEXPIREAT of now would delete it; no score holds 16 digits.
+    ttl = left == -1 and '0' or string.format('%.0f', math.min(math.max(left, 1), 999999999999999))
   end
   ttls[i] = left ~= -2 and ttl
   live = live + (ttls[i] and 1 or 0)
