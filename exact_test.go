@@ -312,15 +312,20 @@ func TestForeignEntries(t *testing.T) {
 func TestErrorsOfOlderServers(t *testing.T) {
 	onEngine(t, func(t *testing.T, b *backend) {
 		cache := b.cache(t, wildkey.Options{})
+		var raised string
 		b.client.AddHook(hookBefore(func(cmd redis.Cmder) error {
 			if cmd.Name() == "evalsha" {
-				cmd.SetErr(luatest.Error("ERR Error running script (call to f_0): @user_script:60: @user_script: 60: " +
-					"-OOM command not allowed when used memory > 'maxmemory'. "))
+				cmd.SetErr(luatest.Error("ERR Error running script (call to f_0): " + raised))
 			}
 			return cmd.Err()
 		}))
+		raised = "@user_script:60: @user_script: 60: -OOM command not allowed when used memory > 'maxmemory'. "
 		if err := cache.Put(ctx, rec(wildkey.K("a"), "v")); !redis.IsOOMError(err) {
 			t.Errorf("Put: %v, want an OOM error", err)
+		}
+		raised = "@user_script:60: WRONGTYPE Operation against a key holding the wrong kind of value"
+		if err := cache.Put(ctx, rec(wildkey.K("a"), "v")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			t.Errorf("Put: %v, want WRONGTYPE", err)
 		}
 	})
 }

@@ -6,8 +6,8 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -73,8 +73,7 @@ func (l *loader) provide(ctx context.Context, script Script) error {
 	return nil
 }
 
-// run calls a script. The error of the Cmd is nil or wraps one of Redis's own
-// or a sentinel of this package.
+// run calls a script. An error of the Cmd wraps Redis's own or a sentinel.
 func (l *loader) run(ctx context.Context, script Script, keys []string, args ...any) *redis.Cmd {
 	cmd := l.call(ctx, script, keys, args)
 	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") && !l.preloaded {
@@ -85,9 +84,9 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 		cmd = l.call(ctx, script, keys, args)
 	}
 	err := cmd.Err()
-	// Redis 6.2 wraps what a script raises; the error proper is behind its last dash.
-	if i := strings.LastIndex(fmt.Sprint(err), ": -"); i > 0 && redis.HasErrorPrefix(err, "Error running script") {
-		err = typedAs(redis.Nil, err.Error()[i+3:])
+	if err != nil && wrapping.MatchString(err.Error()) {
+		// The type of redis.Nil is that of all errors of Redis.
+		err = typedAs(redis.Nil, wrapping.ReplaceAllString(err.Error(), ""))
 	}
 	switch {
 	case err == nil:
@@ -101,8 +100,10 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 	return cmd
 }
 
-// typedAs gives the text the type of like; redis.Nil's is that of all errors of Redis.
-func typedAs[T ~string](like T, text string) T { return T(text) }
+// wrapping is what Redis 6.2 puts before an error that a script has raised.
+var wrapping = regexp.MustCompile(`^ERR Error running script .*@user_script: ?\d+: -?`)
+
+func typedAs[T ~string](_ T, text string) T { return T(text) }
 
 // call prefers EVALSHA_RO for the one script that never writes: replicas and
 // users without write permission run it.

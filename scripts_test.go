@@ -172,9 +172,10 @@ func corpusWords(t *testing.T, command string, now int64) []any {
 	return words
 }
 
-// raisedAt is what Redis adds to an error that redis.call raised. It says where
-// in which edition of the script, which is not what a case is about.
-var raisedAt = regexp.MustCompile(`\.? script: [0-9a-f]{40}, on @user_script:\d+\.$`)
+// raisedAt is what Redis adds to an error that redis.call raised, behind it or
+// in version 6.2 before it. It says where in which edition of the script, which
+// is not what a case is about.
+var raisedAt = regexp.MustCompile(`\.? *script: [0-9a-f]{40}, on @user_script:\d+\.$|^ERR Error running script .*@user_script: ?\d+: -?|\. $`)
 
 // formatReply writes a reply as redis-cli does.
 func formatReply(reply any) string {
@@ -220,9 +221,7 @@ func dump(t *testing.T, client *redis.Client, now int64) string {
 		if kind == "string" {
 			line += " " + strconv.QuoteToASCII(client.Get(ctx, name).Val())
 		}
-		expiry, err := client.Do(ctx, "PEXPIRETIME", name).Int64()
-		must(t, err)
-		if expiry >= 0 {
+		if expiry, _ := expiresAt(t, client, name); expiry >= 0 {
 			line += " expires " + at(float64(expiry))
 		}
 		lines = append(lines, line)
