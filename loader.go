@@ -85,8 +85,7 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 	}
 	err := cmd.Err()
 	if err != nil && wrapping.MatchString(err.Error()) {
-		// The type of redis.Nil is that of all errors of Redis.
-		err = typedAs(redis.Nil, wrapping.ReplaceAllString(err.Error(), ""))
+		err = typedAs(redis.Nil, wrapping.ReplaceAllString(err.Error(), "")) // an error of Redis like any
 	}
 	switch {
 	case err == nil:
