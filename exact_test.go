@@ -432,3 +432,24 @@ func TestWriterClosesWhileOthersWait(t *testing.T) {
 		}
 	})
 }
+
+// TestDeepestKey has as many segments, and terms, as a key may have.
+func TestDeepestKey(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		cache := b.cache(t, wildkey.Options{})
+		deepest := wildkey.Key(slices.Repeat([]string{"a"}, 2048))
+		must(t, cache.Put(ctx, rec(deepest, "v"), rec(deepest[:2047], "v")))
+		for _, row := range []struct {
+			terms int
+			last  wildkey.Term
+			want  int
+		}{{2047, wildkey.Any(), 1}, {2046, wildkey.Any(), 1}, {2047, wildkey.Rest(), 2}, {2047, wildkey.Lit("b"), 0}, {2047, wildkey.Prefix("a"), 1}} {
+			pattern, err := wildkey.NewPattern(append(slices.Repeat([]wildkey.Term{wildkey.Any()}, row.terms), row.last)...)
+			must(t, err)
+			found, err := cache.All(ctx, pattern)
+			if len(found) != row.want || err != nil {
+				t.Errorf("%d wildcards and %v: %d records, %v, want %d", row.terms, row.last, len(found), err, row.want)
+			}
+		}
+	})
+}
