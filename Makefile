@@ -1,6 +1,6 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test lint sums fuzz
+.PHONY: demo test lint sums fuzz soak bench
 
 # The main job, on the embedded engine or on the server that REDIS_URL names.
 demo:
@@ -30,3 +30,11 @@ FUZZTIME = 30s
 fuzz:
 	for target in FuzzKey FuzzPattern FuzzMatch; do \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; done
+
+# The long forms of tests: 200,000 random keyspaces and patterns, some 20 minutes.
+soak:
+	go test -run TestMatchIsAFilter -timeout 2h -v . -match-cases 200000
+
+# Side by side with what else people would use, on its own redis-server: some 15 minutes.
+bench:
+	cd bench && go run . -out results
