@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	gocachestore "github.com/eko/gocache/lib/v4/store"
+	gocache "github.com/eko/gocache/store/redis/v4"
+	goredis "github.com/go-redis/cache/v9"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/reference"
+)
+
+// Names of contenders, as tables have them.
+const (
+	nameWildkey   = "Wildkey"
+	nameWritten   = "reference, as written"
+	nameTuned     = "reference, tuned (ZSCAN COUNT 1000)"
+	nameReference = "reference"
+	nameScan      = "SCAN MATCH (COUNT 1000) + MGET"
+	nameUnlink    = "SCAN MATCH (COUNT 1000) + UNLINK"
+	nameGoRedis   = "go-redis/cache v9"
+	nameGocache   = "eko/gocache v4"
+	nameTag       = "eko/gocache v4, with a tag"
+	nameSet       = "SET"
+	nameSetZadd   = "SET + 2 ZADD, a pipeline, not atomic"
+	nameGet       = "GET"
+	nameMget      = "MGET"
+)
+
+// Every record of every contender has this life.
+const ttl = 24 * time.Hour
+
+const namespace = "bench"
+
+// redisName is the Redis key of a record of Wildkey. Peers that bring no
+// naming of their own use it too.
+func redisName(key wildkey.Key) string { return "{" + namespace + "}:" + key.String() }
+
+func redisNames(keys []wildkey.Key) []string {
+	names := make([]string, len(keys))
+	for i, key := range keys {
+		names[i] = redisName(key)
+	}
+	return names
+}
+
+func newCache(ctx context.Context, s *server, namespace string) (*wildkey.Cache, error) {
+	cache, err := wildkey.New(s.client, wildkey.Options{Namespace: namespace, TTL: ttl})
+	if err != nil {
+		return nil, err
+	}
+	return cache, cache.Load(ctx)
+}
+
+func newReference(s *server, namespace string) *reference.Store {
+	return &reference.Store{Client: s.client, Namespace: namespace, Now: time.Now}
+}
+
+func newGoRedis(s *server) *goredis.Cache {
+	return goredis.New(&goredis.Options{Redis: s.client})
+}
+
+func newGocache(s *server) *gocache.RedisStore {
+	return gocache.NewRedis(s.client, gocachestore.WithExpiration(ttl))
+}
+
+// A putter writes a record for each key, in one call if it has one for it.
+type putter func(ctx context.Context, keys []wildkey.Key) error
+
+func putWildkey(cache *wildkey.Cache) putter {
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		records := make([]wildkey.Record, len(keys))
+		for i, key := range keys {
+			records[i] = wildkey.Record{Key: key, Value: value}
+		}
+		return cache.Put(ctx, records...)
+	}
+}
+
+func putReference(store *reference.Store) putter {
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		records := make([]reference.Record, len(keys))
+		for i, key := range keys {
+			records[i] = reference.Record{Key: []string(key), Value: string(value)}
+		}
+		return store.Put(ctx, ttl, records...)
+	}
+}
+
+// fillReference leaves what putReference leaves, in fewer commands: for loads.
+func fillReference(store *reference.Store) putter {
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		var commands [][]any
+		members := map[any][]any{}
+		for _, key := range keys {
+			for _, command := range store.PutCommands(ttl, reference.Record{Key: []string(key), Value: string(value)}) {
+				switch command[0] {
+				case "SET":
+					commands = append(commands, command)
+				case "ZADD":
+					members[command[1]] = append(members[command[1]], command[2:]...)
+				}
+			}
+		}
+		for index, members := range members {
+			commands = append(commands, append([]any{"ZADD", index}, members...))
+			commands = append(commands, []any{"PEXPIRE", index, ttl.Milliseconds()})
+		}
+		return store.Pipeline(ctx, commands)
+	}
+}
+
+// setReference writes the reference's records alone, without its indexes.
+func setReference(store *reference.Store) putter {
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		var commands [][]any
+		for _, key := range keys {
+			all := store.PutCommands(ttl, reference.Record{Key: []string(key), Value: string(value)})
+			commands = append(commands, all[len(all)-1])
+		}
+		return store.Pipeline(ctx, commands)
+	}
+}
+
+func putGoRedis(cache *goredis.Cache) putter {
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		for _, key := range keys {
+			if err := cache.Set(&goredis.Item{Ctx: ctx, Key: redisName(key), Value: value, TTL: ttl}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// putGocache tags each record with its user, which is how gocache finds it again.
+func putGocache(store *gocache.RedisStore) putter {
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		for _, key := range keys {
+			if err := store.Set(ctx, redisName(key), value, gocachestore.WithTags([]string{key[1]})); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+func putSet(client *redis.Client) putter {
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		if len(keys) == 1 {
+			return client.Set(ctx, redisName(keys[0]), value, ttl).Err()
+		}
+		_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for _, key := range keys {
+				pipe.Set(ctx, redisName(key), value, ttl)
+			}
+			return nil
+		})
+		return err
+	}
+}
+
+// putSetZadd keeps Wildkey's two indexes from the client, without a script.
+func putSetZadd(client *redis.Client) putter {
+	const order, expiry = "{" + namespace + "}/keys", "{" + namespace + "}/expiry"
+	return func(ctx context.Context, keys []wildkey.Key) error {
+		_, err := client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+			for _, key := range keys {
+				member := key.String()
+				pipe.ZAdd(ctx, order, redis.Z{Member: member})
+				pipe.ZAdd(ctx, expiry, redis.Z{Score: float64(time.Now().Add(ttl).UnixMilli()), Member: member})
+				pipe.Set(ctx, redisName(key), value, ttl)
+			}
+			return nil
+		})
+		return err
+	}
+}
+
+// scanBatches calls do with the names that match, one batch for each SCAN that
+// found any.
+func scanBatches(ctx context.Context, client *redis.Client, match string, do func(names []string) error) error {
+	for cursor, more := uint64(0), true; more; more = cursor != 0 {
+		var names []string
+		var err error
+		if names, cursor, err = client.Scan(ctx, cursor, match, 1_000).Result(); err != nil {
+			return err
+		}
+		if len(names) == 0 {
+			continue
+		}
+		if err := do(names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
