@@ -367,14 +367,18 @@ func TestFailuresOfTheLoader(t *testing.T) {
 func TestWriterKeepsTheFirstError(t *testing.T) {
 	onEngine(t, func(t *testing.T, b *backend) {
 		cache := b.cache(t, wildkey.Options{})
+		must(t, cache.Put(ctx, rec(wildkey.K("c"), "old"), rec(wildkey.K("changed"), "old")))
+		b.do(t, "HSET", "{test}:hash", "f", "v")
 		g := newGate(b.client)
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
 		failing := wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}
+		failingOtherwise := wildkey.Record{Key: wildkey.K("hash"), If: wildkey.Equal(nil)}
 		records, keys := []wildkey.Record{rec(wildkey.K("b"), "v")}, []wildkey.Key{wildkey.K("c")}
 		must(t, w.Put(ctx, failing))
 		<-g.entered
 		must(t, w.Put(ctx, records...))
 		must(t, w.Delete(ctx, keys...))
+		must(t, w.Put(ctx, failingOtherwise))
 		records[0], keys[0] = rec(wildkey.K("changed"), "v"), wildkey.K("changed")
 
 		// A Flush that gives up leaves the error to the next.
@@ -388,9 +392,10 @@ func TestWriterKeepsTheFirstError(t *testing.T) {
 			t.Errorf("Flush after one that gave up: %v", err)
 		}
 		must(t, w.Close())
+		b.do(t, "DEL", "{test}:hash") // which no index knows
 		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
 		must(t, err)
-		if diff := cmp.Diff([]string{"b=v"}, entries(got)); diff != "" {
+		if diff := cmp.Diff([]string{"b=v", "changed=old"}, entries(got)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
