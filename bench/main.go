@@ -4,7 +4,7 @@
 // charts to a directory.
 //
 //	go run . -out results              # the full run, some ten minutes
-//	go run . -scale quick -out /tmp/x  # a smoke test, under a minute
+//	go run . -scale quick -out quick   # a smoke test, under a minute
 //	go run . -run 'put|get'            # some of the benchmarks
 package main
 
