@@ -41,11 +41,11 @@ type Options struct {
 	// ReadOnly says that this client cannot write, as on a replica: stale
 	// index entries that a page meets are left for others to sweep.
 	ReadOnly bool
-	// MaxRecords is the most records that one atomic call may name. Default: 1,000.
+	// MaxRecords is the most records that one atomic call may name. Default: 250.
 	MaxRecords int
 	// PageLimit, PageReads and PageBytes bound each call of match.lua: its
-	// matches (default 1,000, at most 99,999), the index entries that it reads
-	// (2,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
+	// matches (default 500, at most 99,999), the index entries that it reads
+	// (1,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
 	PageLimit, PageReads, PageBytes int
 }
 
@@ -98,9 +98,9 @@ type Cache struct {
 
 // New returns the Cache of a namespace. It sends nothing to the server.
 func New(client Client, options Options) (*Cache, error) {
-	options.MaxRecords = cmp.Or(options.MaxRecords, 1_000)
-	options.PageLimit = cmp.Or(options.PageLimit, 1_000)
-	options.PageReads = cmp.Or(options.PageReads, 2_000)
+	options.MaxRecords = cmp.Or(options.MaxRecords, 250)
+	options.PageLimit = cmp.Or(options.PageLimit, 500)
+	options.PageReads = cmp.Or(options.PageReads, 1_000)
 	options.PageBytes = cmp.Or(options.PageBytes, 1<<20)
 	if client == nil || min(options.MaxRecords, options.PageLimit, options.PageReads, options.PageBytes) < 1 ||
 		max(options.PageLimit, options.PageReads) > 99_999 || options.PageBytes > 999_999_999 {
@@ -308,7 +308,7 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 // looking for the record of each entry of the namespace, all whose record was
 // evicted or deleted by hand. It makes many short calls and touches no record.
 func (c *Cache) Sweep(ctx context.Context) (total SweepStats, err error) {
-	const limit = 1_000
+	limit := c.options.MaxRecords
 	for purged := limit; purged == limit; total.Purged += purged {
 		if purged, _, err = c.sweep(ctx, limit, c.indexes); err != nil {
 			return total, err

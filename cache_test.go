@@ -645,7 +645,7 @@ func TestMatchRunsReadOnly(t *testing.T) {
 		cache := b.cache(t, wildkey.Options{})
 		must(t, cache.Put(ctx, rec(wildkey.K("a"), "v")))
 		must(t, cache.Load(ctx))
-		b.do(t, "ACL", "SETUSER", "reader", "on", ">secret", "%R~{test}*", "+evalsha_ro", "+get", "+mget", "+zrangebylex", "+zscore", "+time")
+		b.do(t, "ACL", "SETUSER", "reader", "on", ">secret", "%R~{test}*", "+evalsha_ro", "+get", "+mget", "+zcount", "+zrangebylex", "+zscore", "+time")
 		reader := redis.NewClient(&redis.Options{Addr: b.server.Addr, Username: "reader", Password: "secret"})
 		defer reader.Close()
 		reading, err := wildkey.New(reader, wildkey.Options{Namespace: "test", TTL: time.Hour, ReadOnly: true, Preloaded: true})

@@ -92,8 +92,8 @@ func joined(parts ...iter.Seq[wildkey.Key]) iter.Seq[wildkey.Key] {
 	}
 }
 
-// load puts a record for each key, in batches of a thousand and several of
-// them at a time.
+// load puts a record for each key, as many a call as one may and several
+// calls at a time.
 func load(ctx context.Context, keys iter.Seq[wildkey.Key], put func(context.Context, []wildkey.Key) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -112,7 +112,7 @@ func load(ctx context.Context, keys iter.Seq[wildkey.Key], put func(context.Cont
 	}
 	var batch []wildkey.Key
 	for key := range keys {
-		if batch = append(batch, key); len(batch) == 1_000 {
+		if batch = append(batch, key); len(batch) == maxRecords {
 			batches <- batch
 			batch = nil
 		}

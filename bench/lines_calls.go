@@ -12,6 +12,13 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
+// What one call may do at default bounds.
+const (
+	maxRecords = 250
+	pageLimit  = 500
+	pageReads  = 1_000
+)
+
 // runCalls looks for the longest call of any script at default bounds, in the
 // largest namespace: each verb as large as one call of it may be.
 func runCalls(ctx context.Context, b *bench) error {
@@ -32,16 +39,16 @@ func runCalls(ctx context.Context, b *bench) error {
 		metrics: []metric{longestMs, wallMs, trips},
 		rounds:  2*b.rounds + 1,
 		contenders: []contender{
-			c.verb("Put, 1,000 new records", nil, c.put("new", time.Hour)),
-			c.verb("Put, 1,000 records again", nil, c.put("new", time.Hour)),
-			c.verb("Put, 1,000 records, purging 2,064", c.expire, c.put("new", time.Hour)),
-			c.verb("Touch, 1,000 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
+			c.verb("Put, 250 new records", nil, c.put("new", time.Hour)),
+			c.verb("Put, 250 records again", nil, c.put("new", time.Hour)),
+			c.verb("Put, 250 new records, purging 564", c.expire, c.put("new", time.Hour)),
+			c.verb("Touch, 250 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
 				return c.cache.Touch(ctx, 2*time.Hour, keys...)
 			})),
-			c.verb("Delete, 1,000 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
+			c.verb("Delete, 250 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
 				return c.cache.Delete(ctx, keys...)
 			})),
-			c.verb("Page, 1,000 matches in a row", nil, c.page("user:**")),
+			c.verb("Page, 500 matches in a row", nil, c.page("user:**")),
 			c.verb("Page, 1 MiB", c.putLarge, c.page("large:**")),
 			c.verb("Match, user:*:session:*, all pages", nil, all(g.cache, "user:*:session:*")),
 			c.verb("Match, user:*:*:0, nothing but leaps", nil, all(g.cache, "user:*:*:0")),
@@ -51,7 +58,7 @@ func runCalls(ctx context.Context, b *bench) error {
 				return g.cache.Count(ctx, wildkey.MustParsePattern("user:00000*:item:*"))
 			}),
 			c.verb("sweep of 1,000 suspects", c.vanish, all(g.cache, "gone:**")),
-			c.verb("sweep of 1,000 expired", c.expire, c.sweep),
+			c.verb("sweep of 250 expired", c.expire, c.sweep),
 			c.verb("TouchMatch, user:0000*:session:**", nil, func(ctx context.Context) (int, error) {
 				return g.cache.TouchMatch(ctx, ttl, wildkey.MustParsePattern("user:0000*:session:**"))
 			}),
@@ -74,9 +81,9 @@ func (c calls) verb(name string, prepare func(context.Context) error, run runner
 	return contender{name: name, server: c.server, prepare: prepare, run: run}
 }
 
-// thousand are a thousand keys of a kind that nothing else has.
-func thousand(kind string) []wildkey.Key {
-	keys := make([]wildkey.Key, 1_000)
+// some are n keys of a kind that nothing else has.
+func some(n int, kind string) []wildkey.Key {
+	keys := make([]wildkey.Key, n)
 	for i := range keys {
 		keys[i] = wildkey.K(kind, i%7, token(uint64(i), 37-len(kind)))
 	}
@@ -84,17 +91,27 @@ func thousand(kind string) []wildkey.Key {
 }
 
 func (c calls) put(kind string, ttl time.Duration) runner {
+	return c.putMany(maxRecords, kind, value, ttl)
+}
+
+// putMany puts n records, as many a call as one may.
+func (c calls) putMany(n int, kind string, value []byte, ttl time.Duration) runner {
 	return func(ctx context.Context) (int, error) {
-		var records []wildkey.Record
-		for _, key := range thousand(kind) {
-			records = append(records, wildkey.Record{Key: key, Value: value, TTL: ttl})
+		for keys := range slices.Chunk(some(n, kind), maxRecords) {
+			var records []wildkey.Record
+			for _, key := range keys {
+				records = append(records, wildkey.Record{Key: key, Value: value, TTL: ttl})
+			}
+			if err := c.cache.Put(ctx, records...); err != nil {
+				return 0, err
+			}
 		}
-		return len(records), c.cache.Put(ctx, records...)
+		return n, nil
 	}
 }
 
 func (c calls) named(act func(context.Context, []wildkey.Key) (int, error)) runner {
-	return func(ctx context.Context) (int, error) { return act(ctx, thousand("new")) }
+	return func(ctx context.Context) (int, error) { return act(ctx, some(maxRecords, "new")) }
 }
 
 func (c calls) page(pattern string) runner {
@@ -118,31 +135,27 @@ func (c calls) keys(pattern string) runner {
 
 // putLarge puts records of which a page holds as many as fit 1 MiB.
 func (c calls) putLarge(ctx context.Context) error {
-	var records []wildkey.Record
-	for _, key := range thousand("large") {
-		records = append(records, wildkey.Record{Key: key, Value: []byte(strings.Repeat("x", 1_000))})
-	}
-	return c.cache.Put(ctx, records...)
+	_, err := c.putMany(pageLimit, "large", []byte(strings.Repeat("x", 3_000)), time.Hour)(ctx)
+	return err
 }
 
-// expire leaves 3,000 expired index entries: more than any call purges.
+// expire leaves more expired index entries than any call purges.
 func (c calls) expire(ctx context.Context) error {
 	const life = 500 * time.Millisecond
-	for _, kind := range []string{"old", "older", "oldest"} {
-		if _, err := c.put(kind, life)(ctx); err != nil {
-			return err
-		}
+	if _, err := c.putMany(4*maxRecords, "old", value, life)(ctx); err != nil {
+		return err
 	}
 	time.Sleep(life + 10*time.Millisecond)
 	return nil
 }
 
-// vanish deletes records by hand, so that a page meets a thousand stale entries.
+// vanish deletes records by hand, so that a page meets nothing but stale
+// entries, as many as it may read.
 func (c calls) vanish(ctx context.Context) error {
-	if _, err := c.put("gone", time.Hour)(ctx); err != nil {
+	if _, err := c.putMany(pageReads, "gone", value, time.Hour)(ctx); err != nil {
 		return err
 	}
-	return c.client.Unlink(ctx, redisNames(thousand("gone"))...).Err()
+	return c.client.Unlink(ctx, redisNames(some(pageReads, "gone"))...).Err()
 }
 
 // sweep calls the script as Cache.Sweep does first.
@@ -150,7 +163,7 @@ func (c calls) sweep(ctx context.Context) (int, error) {
 	scripts := wildkey.Scripts()
 	script := scripts[slices.IndexFunc(scripts, func(s wildkey.Script) bool { return s.Name == "sweep" })]
 	indexes := []string{"{" + namespace + "}/keys", "{" + namespace + "}/expiry"}
-	counts, err := c.client.EvalSha(ctx, script.SHA1, indexes, 1_000).Int64Slice()
+	counts, err := c.client.EvalSha(ctx, script.SHA1, indexes, maxRecords).Int64Slice()
 	if err != nil || len(counts) != 2 {
 		return 0, fmt.Errorf("sweep: %v, %w", counts, err)
 	}

@@ -9,8 +9,9 @@
 --             term    =LITERAL this segment; ^PREFIX one that starts so; * any one; ** zero or more, last only
 -- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: expired or no record
 -- ERRORS    BADARG match: ...; from the server: NOPERM, WRONGTYPE
--- COST      O(reads + L log N), L the leaps, at most one an entry read; a look-up for each of M matches
--- COMMANDS  MGET TIME ZRANGEBYLEX ZSCORE
+-- COST      O(reads + L log N), L the leaps, at most one an entry read; a look-up for each of M matches, for keys
+--             and count only while entries have expired; calls: at most 3 + reads + M
+-- COMMANDS  MGET TIME ZCOUNT ZRANGEBYLEX ZSCORE
 
 local order, expiry, want, cursor = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local function refuse(...) return redis.error_reply('BADARG match: ' .. string.format(...)) end
@@ -85,6 +86,8 @@ end
 -- Read. Matches are looked up one by one: at most one value beyond the bytes. Chunks of the index double until a leap.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- Where nothing in the index has expired, no entry needs its score.
+local expired = want ~= 'values' and redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', now)) or 0
 local read, matches, used, stale, results, chunk, more = 0, 0, 0, {}, {}, 4, true
 while more and read < reads and matches < limit do
   local asked = math.min(chunk, reads - read, limit - matches)
@@ -102,7 +105,7 @@ while more and read < reads and matches < limit do
         value = redis.call('MGET', tag .. ':' .. entry)[1]
         live, size = value, #entry + (value and #value or 0)
       else
-        local expires_at = redis.call('ZSCORE', expiry, entry)
+        local expires_at = expired > 0 and redis.call('ZSCORE', expiry, entry)
         live, size = not expires_at or tonumber(expires_at) >= now, want == 'keys' and #entry or 0
       end
       if used > 0 and used + size > bytes then

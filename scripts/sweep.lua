@@ -3,7 +3,8 @@
 -- ARGV      limit: how many expired entries to purge at the most, 0 to 99999
 -- RETURNS   {purged, dropped}: entries that had expired; further entries, of suspects whose record is gone
 -- ERRORS    BADARG sweep: ..., before any write; from the server: READONLY, NOPERM, WRONGTYPE; never OOM
--- COST      O((n + limit) log N), n the suspects
+-- COST      O((n + limit) log N), n the suspects, p purged, d gone;
+--             calls: 2 + n + 2 * ceil(p / 1000) + 2 * ceil(d / 1000)
 -- COMMANDS  EXISTS TIME ZRANGEBYSCORE ZREM
 
 local order, expiry, limit = KEYS[1], KEYS[2], ARGV[1]
