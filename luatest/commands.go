@@ -1,14 +1,20 @@
 package luatest
 
-import "strconv"
-
-// flags say what a command does, as the gate before it needs to know.
-type flags uint8
+// flags say what a command does, as the gate before it needs to know: Redis's
+// own flags, as COMMAND INFO lists them, and those of its keys.
+type flags uint16
 
 const (
-	write    flags = 1 << iota // may change the keyspace
-	denyOOM                    // refused when memory is full
-	noScript                   // refused in scripts
+	write     flags = 1 << iota // may change the keyspace
+	readOnly                    // reads the keyspace
+	denyOOM                     // refused when memory is full
+	noScript                    // refused in scripts
+	admin                       // for those who run the server
+	fast                        // of constant or logarithmic time
+	noAuth                      // allowed to every user
+	dangerous                   // in the ACL category of that name, admin apart
+	reads                       // shows what its keys hold
+	updates                     // changes its keys, or may, without being a write itself
 )
 
 // command is one entry of the command table.
@@ -17,36 +23,77 @@ type command struct {
 	// arity is the number of arguments, the name included; -n means n or more.
 	arity int
 	flags flags
+	// category is the ACL category that does not follow from the flags, "" for none.
+	category string
 	// firstKey and lastKey are the positions of the keys, counted from the end
 	// when negative; every keyStep-th argument between them is one. With
 	// firstKey 0 there are none.
 	firstKey, lastKey, keyStep int
 	// keyCount is the position of the argument that says how many keys follow it.
-	keyCount    int
+	keyCount int
+	// readsIf, where not nil, says whether these arguments make the command
+	// show what its keys hold.
+	readsIf     func(args []string) bool
 	subcommands map[string]*command
 	run         func(e *Engine, args []string) any
 }
 
+// keysOf returns the arguments that are keys: none when there are too few
+// arguments for the positions.
 func (c *command) keysOf(args []string) []string {
 	first, last, step := c.firstKey, c.lastKey, c.keyStep
 	if c.keyCount > 0 {
-		n, err := strconv.Atoi(args[c.keyCount])
-		if err != nil || n < 0 || n > len(args)-c.keyCount-1 {
+		if len(args) <= c.keyCount {
 			return nil
 		}
-		first, last, step = c.keyCount+1, c.keyCount+n, 1
-	}
-	if first == 0 {
-		return nil
+		n, ok := parseInt(args[c.keyCount])
+		if !ok || n < 0 || n > int64(len(args)-c.keyCount-1) {
+			return nil
+		}
+		first, last, step = c.keyCount+1, c.keyCount+int(n), 1
 	}
 	if last < 0 {
 		last += len(args)
+	}
+	if first == 0 || last >= len(args) {
+		return nil
 	}
 	var keys []string
 	for i := first; i <= last; i += step {
 		keys = append(keys, args[i])
 	}
 	return keys
+}
+
+// permission is what the command's keys must permit when it has these arguments.
+func (c *command) permission(args []string) permission {
+	var needed permission
+	if c.flags&reads != 0 || c.readsIf != nil && c.readsIf(args) {
+		needed |= mayRead
+	}
+	if c.flags&(write|updates) != 0 {
+		needed |= mayWrite
+	}
+	return needed
+}
+
+// inCategory reports whether the command is in an ACL category.
+func (c *command) inCategory(category string) bool {
+	switch category {
+	case "write":
+		return c.flags&write != 0
+	case "read":
+		return c.flags&readOnly != 0 && c.category != "scripting"
+	case "admin":
+		return c.flags&admin != 0
+	case "dangerous":
+		return c.flags&(dangerous|admin) != 0
+	case "fast":
+		return c.flags&fast != 0
+	case "slow":
+		return c.flags&fast == 0
+	}
+	return c.category == category
 }
 
 // commands is the command table, by lower-case name.
@@ -56,9 +103,21 @@ var commands map[string]*command
 // that run scripts look commands up in it.
 func init() {
 	commands = map[string]*command{}
-	for _, group := range [][]*command{serverCommands, keyCommands, stringCommands, zsetCommands, hashCommands, scriptCommands} {
-		for _, c := range group {
+	for _, group := range []struct {
+		category string
+		commands []*command
+	}{
+		{"", serverCommands}, {"connection", connectionCommands}, {"scripting", scriptCommands}, {"keyspace", keyCommands},
+		{"string", stringCommands}, {"sortedset", zsetCommands}, {"hash", hashCommands},
+	} {
+		for _, c := range group.commands {
 			commands[c.name] = c
+			if c.subcommands == nil {
+				c.category = group.category
+			}
+			for _, sub := range c.subcommands {
+				sub.category = group.category
+			}
 		}
 	}
 }

@@ -3,14 +3,14 @@ package luatest
 import "strconv"
 
 var hashCommands = []*command{
-	oneKey("hset", -4, write|denyOOM, cmdHSet),
-	oneKey("hget", 3, 0, cmdHGet),
-	oneKey("hmget", -3, 0, cmdHMGet),
-	oneKey("hgetall", 2, 0, cmdHGetAll),
-	oneKey("hdel", -3, write, cmdHDel),
-	oneKey("hexists", 3, 0, cmdHExists),
-	oneKey("hlen", 2, 0, cmdHLen),
-	oneKey("hincrby", 4, write|denyOOM, cmdHIncrBy),
+	oneKey("hset", -4, write|denyOOM|fast, cmdHSet),
+	oneKey("hget", 3, readOnly|fast|reads, cmdHGet),
+	oneKey("hmget", -3, readOnly|fast|reads, cmdHMGet),
+	oneKey("hgetall", 2, readOnly|reads, cmdHGetAll),
+	oneKey("hdel", -3, write|fast, cmdHDel),
+	oneKey("hexists", 3, readOnly|fast, cmdHExists),
+	oneKey("hlen", 2, readOnly|fast, cmdHLen),
+	oneKey("hincrby", 4, write|denyOOM|fast|reads, cmdHIncrBy),
 }
 
 // readHash returns the hash at key, an empty one when there is none.

@@ -8,15 +8,20 @@ import (
 )
 
 var scriptCommands = []*command{
-	{name: "eval", arity: -3, flags: noScript, keyCount: 2, run: func(e *Engine, args []string) any { return e.eval(args, false) }},
-	{name: "eval_ro", arity: -3, flags: noScript, keyCount: 2, run: func(e *Engine, args []string) any { return e.eval(args, true) }},
-	{name: "evalsha", arity: -3, flags: noScript, keyCount: 2, run: func(e *Engine, args []string) any { return e.evalsha(args, false) }},
-	{name: "evalsha_ro", arity: -3, flags: noScript, keyCount: 2, run: func(e *Engine, args []string) any { return e.evalsha(args, true) }},
+	runsScript("eval", noScript|reads|updates, func(e *Engine, args []string) any { return e.eval(args, false) }),
+	runsScript("eval_ro", readOnly|noScript|reads, func(e *Engine, args []string) any { return e.eval(args, true) }),
+	runsScript("evalsha", noScript|reads|updates, func(e *Engine, args []string) any { return e.evalsha(args, false) }),
+	runsScript("evalsha_ro", readOnly|noScript|reads, func(e *Engine, args []string) any { return e.evalsha(args, true) }),
 	container("script", map[string]*command{
 		"load":   noKey("", 3, noScript, cmdScriptLoad),
 		"exists": noKey("", -3, noScript, cmdScriptExists),
 		"flush":  noKey("", -2, noScript, cmdScriptFlush),
 	}),
+}
+
+// runsScript describes a command that is given a script, a number of keys, and them.
+func runsScript(name string, flags flags, run func(*Engine, []string) any) *command {
+	return &command{name: name, arity: -3, flags: flags, keyCount: 2, run: run}
 }
 
 func digestOf(source string) string {

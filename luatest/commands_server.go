@@ -6,24 +6,24 @@ import (
 )
 
 var serverCommands = []*command{
-	noKey("ping", -1, 0, cmdPing),
-	noKey("echo", 2, 0, func(_ *Engine, args []string) any { return args[1] }),
-	noKey("time", 1, 0, cmdTime),
-	noKey("dbsize", 1, 0, func(e *Engine, _ []string) any { return int64(e.keys.keys.len()) }),
-	noKey("flushall", -1, write, cmdFlush),
-	noKey("flushdb", -1, write, cmdFlush),
-	noKey("select", 2, 0, cmdSelect),
-	noKey("hello", -1, noScript, cmdHello),
-	container("client", map[string]*command{
-		"setname": noKey("", 3, noScript, func(*Engine, []string) any { return Status("OK") }),
-		"id":      noKey("", 2, noScript, func(*Engine, []string) any { return int64(1) }),
-	}),
+	noKey("time", 1, fast, cmdTime),
 	container("cluster", map[string]*command{
 		"keyslot": noKey("", 3, 0, func(_ *Engine, args []string) any { return int64(Slot(args[2])) }),
 	}),
 	container("config", map[string]*command{
-		"get": noKey("", -3, noScript, cmdConfigGet),
-		"set": noKey("", -4, noScript, cmdConfigSet),
+		"get": noKey("", -3, admin|noScript, cmdConfigGet),
+		"set": noKey("", -4, admin|noScript, cmdConfigSet),
+	}),
+}
+
+var connectionCommands = []*command{
+	noKey("ping", -1, fast, cmdPing),
+	noKey("echo", 2, fast, func(_ *Engine, args []string) any { return args[1] }),
+	noKey("select", 2, fast, cmdSelect),
+	noKey("hello", -1, noScript|fast|noAuth, cmdHello),
+	container("client", map[string]*command{
+		"setname": noKey("", 3, noScript, func(*Engine, []string) any { return Status("OK") }),
+		"id":      noKey("", 2, noScript, func(*Engine, []string) any { return int64(1) }),
 	}),
 }
 
@@ -62,7 +62,7 @@ func cmdSelect(_ *Engine, args []string) any {
 }
 
 // cmdHello answers a client that asks which protocol is spoken: RESP2 only.
-func cmdHello(_ *Engine, args []string) any {
+func cmdHello(e *Engine, args []string) any {
 	if len(args) > 1 {
 		version, ok := parseInt(args[1])
 		switch {
@@ -74,9 +74,16 @@ func cmdHello(_ *Engine, args []string) any {
 			return Error(oneLine("ERR Syntax error in HELLO option '" + args[2] + "'"))
 		}
 	}
+	mode, role := "standalone", "master"
+	if e.gate.cluster {
+		mode = "cluster"
+	}
+	if e.gate.replica {
+		role = "replica"
+	}
 	return []any{
 		"server", "redis", "version", redisVersion, "proto", int64(2), "id", int64(1),
-		"mode", "standalone", "role", "master", "modules", []any{},
+		"mode", mode, "role", role, "modules", []any{},
 	}
 }
 
@@ -103,7 +110,7 @@ func cmdConfigSet(e *Engine, args []string) any {
 		if !ok {
 			return Error("ERR CONFIG SET failed (possibly related to argument 'maxmemory') - argument must be a memory value")
 		}
-		e.maxMemory, e.memoryFull = limit, limit > 0
+		e.maxMemory, e.gate.memoryFull = limit, limit > 0
 	}
 	return Status("OK")
 }

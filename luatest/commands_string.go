@@ -2,26 +2,29 @@ package luatest
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
 
 var stringCommands = []*command{
-	oneKey("get", 2, 0, cmdGet),
-	oneKey("set", -3, write|denyOOM, cmdSet),
-	oneKey("setnx", 3, write|denyOOM, cmdSetNX),
+	oneKey("get", 2, readOnly|fast|reads, cmdGet),
+	{
+		name: "set", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: 1, keyStep: 1, readsIf: setGets, run: cmdSet,
+	},
+	oneKey("setnx", 3, write|denyOOM|fast, cmdSetNX),
 	oneKey("setex", 4, write|denyOOM, cmdSetEX),
 	oneKey("psetex", 4, write|denyOOM, cmdSetEX),
-	oneKey("getdel", 2, write, cmdGetDel),
-	oneKey("getex", -2, write, cmdGetEX),
-	manyKeys("mget", -2, 0, cmdMGet),
+	oneKey("getdel", 2, write|fast|reads, cmdGetDel),
+	oneKey("getex", -2, write|fast|reads, cmdGetEX),
+	manyKeys("mget", -2, readOnly|fast|reads, cmdMGet),
 	{name: "mset", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: -1, keyStep: 2, run: cmdMSet},
-	oneKey("strlen", 2, 0, cmdStrlen),
-	oneKey("append", 3, write|denyOOM, cmdAppend),
-	oneKey("incr", 2, write|denyOOM, func(e *Engine, args []string) any { return e.increment(args[1], 1) }),
-	oneKey("decr", 2, write|denyOOM, func(e *Engine, args []string) any { return e.increment(args[1], -1) }),
-	oneKey("incrby", 3, write|denyOOM, cmdIncrBy),
-	oneKey("decrby", 3, write|denyOOM, cmdDecrBy),
+	oneKey("strlen", 2, readOnly|fast, cmdStrlen),
+	oneKey("append", 3, write|denyOOM|fast, cmdAppend),
+	oneKey("incr", 2, write|denyOOM|fast|reads, func(e *Engine, args []string) any { return e.increment(args[1], 1) }),
+	oneKey("decr", 2, write|denyOOM|fast|reads, func(e *Engine, args []string) any { return e.increment(args[1], -1) }),
+	oneKey("incrby", 3, write|denyOOM|fast|reads, cmdIncrBy),
+	oneKey("decrby", 3, write|denyOOM|fast|reads, cmdDecrBy),
 }
 
 func cmdGet(e *Engine, args []string) any {
@@ -67,6 +70,12 @@ func (l lifetime) deadline(now int64, command string) (int64, Error) {
 }
 
 func (e *entry) expire(at int64) { e.expires, e.expireAt = true, at }
+
+// setGets reports whether SET replies with the old value.
+func setGets(args []string) bool {
+	options := args[min(3, len(args)):]
+	return slices.ContainsFunc(options, func(option string) bool { return strings.EqualFold(option, "GET") })
+}
 
 func cmdSet(e *Engine, args []string) any {
 	key, value := args[1], args[2]

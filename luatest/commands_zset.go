@@ -8,30 +8,36 @@ import (
 )
 
 var zsetCommands = []*command{
-	oneKey("zadd", -4, write|denyOOM, cmdZAdd),
-	oneKey("zincrby", 4, write|denyOOM, cmdZIncrBy),
-	oneKey("zrem", -3, write, cmdZRem),
-	oneKey("zscore", 3, 0, cmdZScore),
-	oneKey("zmscore", -3, 0, cmdZMScore),
-	oneKey("zcard", 2, 0, cmdZCard),
-	oneKey("zcount", 4, 0, cmdZCount),
-	oneKey("zlexcount", 4, 0, cmdZLexCount),
-	oneKey("zrank", 3, 0, cmdZRank),
-	oneKey("zrevrank", 3, 0, cmdZRevRank),
-	oneKey("zrange", -4, 0, func(e *Engine, args []string) any { return e.zrange(args, zrange{}, true) }),
-	oneKey("zrevrange", -4, 0, func(e *Engine, args []string) any { return e.zrange(args, zrange{reverse: true}, false) }),
-	oneKey("zrangebyscore", -4, 0, func(e *Engine, args []string) any { return e.zrange(args, zrange{by: byScore}, false) }),
-	oneKey("zrevrangebyscore", -4, 0, func(e *Engine, args []string) any {
+	oneKey("zadd", -4, write|denyOOM|fast, cmdZAdd),
+	oneKey("zincrby", 4, write|denyOOM|fast|reads, cmdZIncrBy),
+	oneKey("zrem", -3, write|fast, cmdZRem),
+	oneKey("zscore", 3, readOnly|fast|reads, cmdZScore),
+	oneKey("zmscore", -3, readOnly|fast|reads, cmdZMScore),
+	oneKey("zcard", 2, readOnly|fast, cmdZCard),
+	oneKey("zcount", 4, readOnly|fast|reads, cmdZCount),
+	oneKey("zlexcount", 4, readOnly|fast|reads, cmdZLexCount),
+	oneKey("zrank", 3, readOnly|fast|reads, cmdZRank),
+	oneKey("zrevrank", 3, readOnly|fast|reads, cmdZRevRank),
+	oneKey("zrange", -4, readOnly|reads, func(e *Engine, args []string) any { return e.zrange(args, zrange{}, true) }),
+	oneKey("zrevrange", -4, readOnly|reads, func(e *Engine, args []string) any {
+		return e.zrange(args, zrange{reverse: true}, false)
+	}),
+	oneKey("zrangebyscore", -4, readOnly|reads, func(e *Engine, args []string) any {
+		return e.zrange(args, zrange{by: byScore}, false)
+	}),
+	oneKey("zrevrangebyscore", -4, readOnly|reads, func(e *Engine, args []string) any {
 		return e.zrange(args, zrange{by: byScore, reverse: true}, false)
 	}),
-	oneKey("zrangebylex", -4, 0, func(e *Engine, args []string) any { return e.zrange(args, zrange{by: byLex}, false) }),
-	oneKey("zrevrangebylex", -4, 0, func(e *Engine, args []string) any {
+	oneKey("zrangebylex", -4, readOnly|reads, func(e *Engine, args []string) any {
+		return e.zrange(args, zrange{by: byLex}, false)
+	}),
+	oneKey("zrevrangebylex", -4, readOnly|reads, func(e *Engine, args []string) any {
 		return e.zrange(args, zrange{by: byLex, reverse: true}, false)
 	}),
 	oneKey("zremrangebyscore", 4, write, func(e *Engine, args []string) any { return e.zremrange(args, byScore) }),
 	oneKey("zremrangebylex", 4, write, func(e *Engine, args []string) any { return e.zremrange(args, byLex) }),
 	oneKey("zremrangebyrank", 4, write, func(e *Engine, args []string) any { return e.zremrange(args, byRank) }),
-	oneKey("zscan", -3, 0, cmdZScan),
+	oneKey("zscan", -3, readOnly|reads, cmdZScan),
 }
 
 // readZset returns the sorted set at key, an empty one when there is none.

@@ -23,7 +23,12 @@
 //     are made of, with their options, arities and errors.
 //   - Expiry, to the millisecond, on the engine's clock. TIME is that clock, and
 //     stands still while a script runs.
-//   - Memory that is full: [Engine.SetMemoryFull], or CONFIG SET maxmemory.
+//   - Refusals, in the order and the words of Redis: memory that is full
+//     ([Engine.SetMemoryFull], or CONFIG SET maxmemory), a replica
+//     ([Engine.SetReplica]), hash slots ([Engine.SetCluster]), a user without
+//     permission ([Engine.SetUser]).
+//   - What a test asks for: failing calls ([Engine.FailCall]), a limit to their
+//     number ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
 //   - SCAN and ZSCAN cursors, which may return an element twice when a table
 //     shrinks in the middle of a walk.
 //

@@ -44,13 +44,13 @@ const traceLimit = 1 << 16
 // Engine is one in-memory Redis with database 0 only. It is safe for
 // concurrent use; commands run one at a time.
 type Engine struct {
-	mu         sync.Mutex
-	keys       *keyspace
-	scripts    map[string]*script
-	memoryFull bool
-	maxMemory  int64
-	trace      []Call
-	sandbox    *sandbox // made by the first script that runs
+	mu        sync.Mutex
+	keys      *keyspace
+	scripts   map[string]*script
+	gate      gate
+	maxMemory int64
+	trace     []Call
+	sandbox   *sandbox // made by the first script that runs
 
 	connMu sync.Mutex
 	conns  map[net.Conn]struct{}
@@ -98,14 +98,6 @@ func (e *Engine) Advance(d time.Duration) {
 	e.keys.now = e.keys.now.Add(d)
 }
 
-// SetMemoryFull makes the engine behave, or stop behaving, as if used memory
-// had passed maxmemory under the noeviction policy.
-func (e *Engine) SetMemoryFull(full bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.memoryFull = full
-}
-
 // Trace returns the commands since the last ResetTrace, in order, both those
 // that clients sent and those that scripts called, refused ones included. Of a
 // longer trace it has at least the last 65,536.
@@ -123,7 +115,7 @@ func (e *Engine) ResetTrace() {
 }
 
 // Clone returns an independent Engine with the same keyspace, clock, loaded
-// scripts and memory state, and with neither connections nor trace.
+// scripts and settings, and with neither connections nor trace.
 func (e *Engine) Clone() *Engine {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -132,7 +124,7 @@ func (e *Engine) Clone() *Engine {
 	for digest, s := range e.scripts {
 		c.scripts[digest] = s
 	}
-	c.memoryFull, c.maxMemory = e.memoryFull, e.maxMemory
+	c.gate, c.maxMemory = e.gate, e.maxMemory
 	return c
 }
 
@@ -167,7 +159,6 @@ func (e *Engine) record(digest string, args []string) {
 }
 
 const (
-	errOOM       Error = "OOM command not allowed when used memory > 'maxmemory'."
 	errWrongType Error = "WRONGTYPE Operation against a key holding the wrong kind of value"
 	errSyntax    Error = "ERR syntax error"
 	errNotInt    Error = "ERR value is not an integer or out of range"
@@ -185,39 +176,31 @@ func (e *Engine) clientCommand(args []string) any {
 	if refused != "" {
 		return refused
 	}
-	if cmd.flags&denyOOM != 0 && e.memoryFull {
-		return errOOM
+	if refused := e.gate.client(cmd, args); refused != "" {
+		return refused
 	}
 	return cmd.run(e, args)
 }
 
-// scriptRun is one execution of a script.
-type scriptRun struct {
-	digest   string
-	readOnly bool
-	wrote    bool // a write command has been let through
-}
-
-// scriptCommand runs one command that a script called. A script without a
-// shebang may be refused memory only until its first write: it cannot be
-// stopped half way.
+// scriptCommand runs one command that a script called.
 func (e *Engine) scriptCommand(run *scriptRun, args []string) any {
 	e.record(run.digest, args)
+	run.calls++
+	if run.overBudget() {
+		return run.budgetError()
+	}
 	cmd, refused := lookup(args)
 	switch {
 	case refused != "" && cmd == nil:
 		return Error("ERR Unknown Redis command called from script")
 	case refused != "":
 		return Error("ERR Wrong number of args calling Redis command from script")
-	case cmd.flags&noScript != 0:
-		return Error("ERR This Redis command is not allowed from script")
-	case cmd.flags&write != 0 && run.readOnly:
-		return Error("ERR Write commands are not allowed from read-only scripts.")
-	case cmd.flags&denyOOM != 0 && e.memoryFull && !run.wrote:
-		return errOOM
 	}
-	if cmd.flags&write != 0 {
-		run.wrote = true
+	if refused := e.gate.script(run, cmd, args); refused != "" {
+		return refused
+	}
+	if run.calls == run.fault.call {
+		return run.fault.reply
 	}
 	return cmd.run(e, args)
 }

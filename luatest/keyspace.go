@@ -11,6 +11,8 @@ import (
 type keyspace struct {
 	now  time.Time
 	keys *dict[*entry]
+	// keepExpired leaves it to a master to delete what has expired.
+	keepExpired bool
 }
 
 // entry is what a key holds: one of a string, a sorted set and a hash.
@@ -39,14 +41,17 @@ func newKeyspace(now time.Time) *keyspace {
 // nowMillis is the clock in the unit in which keys expire.
 func (k *keyspace) nowMillis() int64 { return k.now.UnixMilli() }
 
-// find returns the live entry at key, or nil. An expired one is removed.
+// find returns the live entry at key, or nil. An expired one is removed, unless
+// that is for a master to do.
 func (k *keyspace) find(key string) *entry {
 	e, ok := k.keys.get(key)
 	if !ok {
 		return nil
 	}
 	if k.expired(e) {
-		k.keys.delete(key)
+		if !k.keepExpired {
+			k.keys.delete(key)
+		}
 		return nil
 	}
 	return e
@@ -84,7 +89,7 @@ func (k *keyspace) delete(key string) bool {
 func (k *keyspace) flush() { k.keys = newDict[*entry]() }
 
 func (k *keyspace) clone() *keyspace {
-	return &keyspace{now: k.now, keys: k.keys.clone(func(e *entry) *entry {
+	return &keyspace{now: k.now, keepExpired: k.keepExpired, keys: k.keys.clone(func(e *entry) *entry {
 		c := *e
 		if e.zset != nil {
 			c.zset = e.zset.clone()

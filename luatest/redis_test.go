@@ -26,7 +26,12 @@ type rawConn struct {
 
 func dialServer(t testing.TB) *rawConn {
 	t.Helper()
-	conn, err := net.Dial("tcp", redisserver.Start(t).Addr)
+	return dial(t, redisserver.Start(t).Addr)
+}
+
+func dial(t testing.TB, addr string) *rawConn {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

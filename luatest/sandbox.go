@@ -230,12 +230,18 @@ func (s *sandbox) protect(proxy, contents *lua.LTable) *lua.LTable {
 // run executes a script and converts what it returns or raises.
 func (s *sandbox) run(sc *script, keys, argv []string, readOnly bool) any {
 	l := s.state
-	s.current = &scriptRun{digest: sc.digest, readOnly: readOnly}
+	run := s.engine.gate.newRun(sc.digest, keys, readOnly)
+	s.current = run
 	s.globals.RawSetString("KEYS", stringTable(l, keys))
 	s.globals.RawSetString("ARGV", stringTable(l, argv))
 	l.Push(l.NewFunctionFromProto(sc.proto))
 	err := l.PCall(0, 1, s.onError)
 	s.current = nil
+	if run.overBudget() {
+		// Whatever the script made of the error.
+		l.SetTop(0)
+		return run.budgetError()
+	}
 	if err != nil {
 		l.SetTop(0)
 		return s.errorOf(err, sc.digest)
@@ -388,10 +394,11 @@ func (s *sandbox) redisTable() map[string]lua.LValue {
 			if invalid != "" {
 				return raise(l, string(invalid))
 			}
-			if cmd, _ := lookup(args); cmd == nil {
+			cmd, _ := lookup(args)
+			if cmd == nil {
 				return raise(l, "ERR Invalid command passed to redis.acl_check_cmd()")
 			}
-			l.Push(lua.LTrue)
+			l.Push(lua.LBool(s.engine.gate.user.check(cmd, args) == allowed))
 			return 1
 		},
 		"breakpoint": func(l *lua.LState) int {
@@ -412,7 +419,7 @@ func (s *sandbox) call(l *lua.LState, raising bool) int {
 	if invalid == "" {
 		reply = s.engine.scriptCommand(s.current, args)
 	}
-	if failed, ok := reply.(Error); ok && raising {
+	if failed, ok := reply.(Error); ok && (raising || s.current.overBudget()) {
 		return raise(l, string(failed))
 	}
 	l.Push(toLua(l, reply))

@@ -23,3 +23,19 @@ func Slot(key string) int {
 	}
 	return int(crc % 16384)
 }
+
+// noSlot is the slot of no keys.
+const noSlot = -1
+
+// slotOf returns the slot that all of the keys are in, and whether there is one.
+func slotOf(keys []string) (slot int, one bool) {
+	slot = noSlot
+	for _, key := range keys {
+		if s := Slot(key); slot == noSlot {
+			slot = s
+		} else if s != slot {
+			return noSlot, false
+		}
+	}
+	return slot, true
+}
