@@ -50,11 +50,13 @@ func cmdFlush(e *Engine, args []string) any {
 	return Status("OK")
 }
 
-func cmdSelect(_ *Engine, args []string) any {
+func cmdSelect(e *Engine, args []string) any {
 	db, ok := parseInt(args[1])
 	switch {
 	case !ok:
 		return errNotInt
+	case db != 0 && e.gate.cluster:
+		return Error("ERR SELECT is not allowed in cluster mode")
 	case db != 0:
 		return Error("ERR DB index is out of range")
 	}

@@ -39,6 +39,8 @@
 //   - The libraries cjson, cmsgpack, struct and bit; scripts with a shebang;
 //     RESP3; functions; databases other than 0; transactions; blocking and
 //     pub/sub. SELECT of another database is an error.
+//   - The commands ACL and AUTH, selectors, and a user for each connection:
+//     [Engine.SetUser] is for all of them.
 //   - A script that never ends never ends here either.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
 //     a server. CLUSTER KEYSLOT answers although there is no cluster.

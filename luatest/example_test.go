@@ -36,3 +36,41 @@ func Example() {
 	// "bucket:ann" hash "at" "1704067200500" "tokens" "0" expires 1704067201500
 	// 0
 }
+
+// transfer moves ARGV[1] coins, and does it in the wrong order.
+const transfer = `
+redis.call('INCRBY', KEYS[2], ARGV[1])
+redis.call('DECRBY', KEYS[1], ARGV[1])
+return redis.status_reply('OK')`
+
+// What is left when a call fails: each one in turn, on a clone of the same
+// beginning.
+func ExampleEngine_FailCall() {
+	start := luatest.New()
+	start.Do("MSET", "{bank}ann", "5", "{bank}bob", "0")
+	for n := 1; n <= 2; n++ {
+		engine := start.Clone()
+		engine.FailCall(n, "WRONGTYPE not a purse")
+		engine.Do("EVAL", transfer, "2", "{bank}ann", "{bank}bob", "5")
+		fmt.Println(engine.Do("MGET", "{bank}ann", "{bank}bob"))
+	}
+	// Output:
+	// [5 0]
+	// [5 5]
+}
+
+// A script that only reads runs for a user who may do no more.
+func ExampleEngine_SetUser() {
+	engine := luatest.New()
+	engine.Do("SET", "bucket:ann", "7")
+	if err := engine.SetUser("~bucket:* +@read +eval_ro"); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(engine.Do("EVAL_RO", "return redis.call('GET', KEYS[1])", "1", "bucket:ann"))
+	fmt.Println(engine.Do("EVAL_RO", "return redis.call('GET', KEYS[1])", "1", "purse:ann"))
+	fmt.Println(engine.Do("DEL", "bucket:ann"))
+	// Output:
+	// 7
+	// NOPERM this user has no permissions to access one of the keys used as arguments
+	// NOPERM this user has no permissions to run the 'del' command
+}

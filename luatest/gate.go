@@ -190,7 +190,7 @@ func (g *gate) script(run *scriptRun, cmd *command, args []string) Error {
 	switch {
 	case run.readOnly && cmd.flags&write != 0:
 		return "ERR Write commands are not allowed from read-only scripts."
-	case g.replica && cmd.flags&write != 0 && !run.wrote:
+	case g.replica && cmd.flags&write != 0:
 		return errReplica
 	case g.memoryFull && cmd.flags&denyOOM != 0 && !run.wrote:
 		return errOOM

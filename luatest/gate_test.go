@@ -166,6 +166,17 @@ func TestReplicaKeepsTheExpired(t *testing.T) {
 	expect(t, e, int64(0), "DBSIZE")
 }
 
+func TestHelloNamesModeAndRole(t *testing.T) {
+	e := New()
+	for _, want := range []string{"standalone role master", "cluster role master", "cluster role replica"} {
+		if reply := fmt.Sprint(e.Do("HELLO")); !strings.Contains(reply, "mode "+want) {
+			t.Errorf("HELLO replies %s, want the mode %s", reply, want)
+		}
+		e.SetReplica(e.gate.cluster)
+		e.SetCluster(true)
+	}
+}
+
 func TestSetUserRefusesWrongRules(t *testing.T) {
 	e := New()
 	setUser("~* +@all -get")(e)
@@ -445,7 +456,7 @@ func TestClusterAgainstServer(t *testing.T) {
 		{"EVAL", "redis.call('SET', 't', '1') return redis.call('SET', 's', '1')", "1", "t"},
 		{"EVAL", "redis.pcall('SET', 's', '1') return redis.call('SET', 't', '1')", "1", "t"},
 		{"EVAL_RO", "return redis.call('SET', 's', '1')", "1", "t"}, {"EVAL", "return redis.call('ECHO', 's')", "1", "t"},
-		{"HELLO", "2", "x"}, {"EVAL", "return 1", "x", "t", "s"}, {"EVAL", "return 1", "9", "t", "s"}, {"GET", "t"},
+		{"SELECT", "0"}, {"SELECT", "99"}, {"EVAL", "return 1", "x", "t", "s"}, {"EVAL", "return 1", "9", "t", "s"}, {"GET", "t"},
 	} {
 		got, want := string(AppendReply(nil, engine.Do(args...))), user.do(t, args...)
 		if got != want {
