@@ -456,7 +456,8 @@ func TestClusterAgainstServer(t *testing.T) {
 		{"EVAL", "redis.call('SET', 't', '1') return redis.call('SET', 's', '1')", "1", "t"},
 		{"EVAL", "redis.pcall('SET', 's', '1') return redis.call('SET', 't', '1')", "1", "t"},
 		{"EVAL_RO", "return redis.call('SET', 's', '1')", "1", "t"}, {"EVAL", "return redis.call('ECHO', 's')", "1", "t"},
-		{"SELECT", "0"}, {"SELECT", "99"}, {"EVAL", "return 1", "x", "t", "s"}, {"EVAL", "return 1", "9", "t", "s"}, {"GET", "t"},
+		{"EVAL", "return 1", "x", "t", "s"}, {"EVAL", "return 1", "9", "t", "s"},
+		{"SELECT", "0"}, {"SELECT", "99"}, {"GET", "t"},
 	} {
 		got, want := string(AppendReply(nil, engine.Do(args...))), user.do(t, args...)
 		if got != want {
