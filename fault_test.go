@@ -1,0 +1,596 @@
+package wildkey_test
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wildkey/wildkey/luatest"
+)
+
+// TestFaults makes every call of a writing script in the corpus fail in every
+// way that it can, at every command that it runs, and holds what is left
+// against the invariant; then it makes the call again without the fault, which
+// must end as if nothing had happened. The ways are those of Redis:
+//
+//   - Memory is full: decided when the script starts. Commands that may need
+//     memory are refused until the first write has passed, and none from then on.
+//   - A replica refuses every write.
+//   - The user has no permission, for a command, which is then refused wherever
+//     it stands in the script; or for EVALSHA, or for one of KEYS, which is found
+//     out before the script starts.
+//   - A key is of another type from the start: a string in the place of an index;
+//     or a hash in the place of a record that lives, with the record's expiry.
+//     (Where no record lives, such a key is one that no index knows, which is
+//     damage of another kind.)
+//   - The n-th command fails, whatever it is. What Redis has no reason to do, a
+//     script should survive even so; faultSweep.outcome says how far.
+func TestFaults(t *testing.T) {
+	runs := map[string]int{}
+	for _, name := range []string{"put", "delete", "touch", "sweep"} {
+		t.Run(name, func(t *testing.T) {
+			_, cases := readCorpus(t, filepath.Join("scripts", "testdata", name+".txt"))
+			for _, one := range cases {
+				t.Run(one.name, func(t *testing.T) { sweepCase(t, one, runs) })
+			}
+		})
+	}
+	t.Logf("runs with a fault: %v", runs)
+	for _, kind := range []string{"memory full", "replica", "no permission", "wrong type", "failing call"} {
+		if runs[kind] < 40 {
+			t.Errorf("%d runs with the fault %q, which is next to none", runs[kind], kind)
+		}
+	}
+}
+
+// The commands that the scripts may use.
+var (
+	writingCommands = strings.Fields("PERSIST PEXPIREAT SET UNLINK ZADD ZREM")
+	readingCommands = strings.Fields("EXISTS GET MGET PTTL TIME ZCARD ZCOUNT ZRANGEBYSCORE")
+)
+
+// sweptCall is one EVALSHA of the corpus, taken apart.
+type sweptCall struct {
+	script     string
+	args       []string // of EVALSHA, its name included
+	keys, argv []string
+}
+
+// sweepCase runs a case, and before each call of a writing script sweeps it.
+func sweepCase(t *testing.T, one corpusCase, runs map[string]int) {
+	engine := luatest.New()
+	now := engine.Now().UnixMilli()
+	client := engine.Client()
+	defer engine.Close()
+	defer client.Close()
+	for _, step := range one.steps {
+		var args []string
+		for _, word := range corpusWords(t, step.command, now) {
+			args = append(args, word.(string))
+		}
+		switch {
+		case args[0] == "MAXMEMORY": // one of the faults, here
+			continue
+		case args[0] == "EVALSHA" && args[1] != "match":
+			call := sweptCall{script: args[1], args: args}
+			args[1] = load(t, client, call.script)
+			n, err := strconv.Atoi(args[2])
+			must(t, err)
+			call.keys, call.argv = args[3:3+n], args[3+n:]
+			newFaultSweep(t, engine, call, runs).all()
+		}
+		engine.Do(args...)
+	}
+}
+
+// faultSweep is one call in one state of the keyspace.
+type faultSweep struct {
+	t      *testing.T
+	call   sweptCall
+	start  *luatest.Engine
+	before rawState
+	runs   map[string]int
+
+	// The call without a fault: its commands, its reply and what it leaves.
+	commands []luatest.Call
+	reply    any
+	after    rawState
+	// between has what a record is on the way that comes more than once.
+	between []rawState
+}
+
+func newFaultSweep(t *testing.T, engine *luatest.Engine, call sweptCall, runs map[string]int) *faultSweep {
+	s := &faultSweep{t: t, call: call, start: engine.Clone(), before: stateOf(engine), runs: runs}
+	clean := s.start.Clone()
+	s.reply = clean.Do(call.args...)
+	s.after = stateOf(clean)
+	for _, made := range clean.Trace() {
+		if made.Script != "" {
+			s.commands = append(s.commands, made)
+		}
+	}
+	s.noNewBreaches("no fault", s.before, s.after, func(string) bool { return false })
+	if _, failed := s.reply.(luatest.Error); !failed {
+		s.between = s.prefixes()
+		if diff := cmp.Diff(s.expectedReply(s.before), s.reply); diff != "" {
+			t.Errorf("%q: (-want +got)\n%s", call.args, diff)
+		}
+	}
+	return s
+}
+
+// prefixes returns what put and touch leave when they are given the first of
+// their records only, for any number of them.
+func (s *faultSweep) prefixes() []rawState {
+	if s.call.script != "put" && s.call.script != "touch" {
+		return nil
+	}
+	var left []rawState
+	records := len(s.call.keys) - 2
+	for n := 1; n < records; n++ {
+		e := s.start.Clone()
+		args := append(s.call.args[:2:2], strconv.Itoa(n+2))
+		args = append(args, s.call.keys[:n+2]...)
+		e.Do(append(args, s.call.argv[:n*len(s.call.argv)/records]...)...)
+		left = append(left, stateOf(e))
+	}
+	return left
+}
+
+func (s *faultSweep) all() {
+	writes := false
+	for _, made := range s.commands {
+		switch command := made.Args[0]; {
+		case slices.Contains(writingCommands, command):
+			writes = true
+		case !slices.Contains(readingCommands, command):
+			s.t.Fatalf("%s calls %s, of which this test does not know whether it writes", s.call.script, command)
+		}
+	}
+
+	// What frees memory must work when there is none.
+	growing := s.call.script == "put" || s.call.script == "touch"
+	s.atOnce("memory full", "OOM ", growing && writes,
+		func(e *luatest.Engine) { e.SetMemoryFull(true) }, func(e *luatest.Engine) { e.SetMemoryFull(false) })
+	s.atOnce("replica", "READONLY ", writes,
+		func(e *luatest.Engine) { e.SetReplica(true) }, func(e *luatest.Engine) { e.SetReplica(false) })
+	everything := s.user("~* +@all")
+	s.atOnce("no permission", "NOPERM ", true, s.user("~* +@all -evalsha"), everything)
+	s.atOnce("no permission", "NOPERM ", len(s.call.keys) > 0, s.user("%R~* +@all"), everything)
+	namesRecord := slices.ContainsFunc(s.call.keys, func(key string) bool { return !isIndexKey(key) })
+	s.atOnce("no permission", "NOPERM ", namesRecord, s.user("~{t}/* ~{u}/* +@all"), everything)
+
+	denied := map[string]bool{}
+	foreign := map[string]bool{}
+	for n, made := range s.commands {
+		if !denied[made.Args[0]] {
+			denied[made.Args[0]] = true
+			s.withoutPermission(made.Args[0])
+		}
+		for _, key := range made.Keys() {
+			if !foreign[key] {
+				foreign[key] = true
+				s.withForeignKey(key)
+			}
+		}
+		s.withFailingCall(n + 1)
+	}
+}
+
+func (s *faultSweep) user(rules string) func(e *luatest.Engine) {
+	return func(e *luatest.Engine) { must(s.t, e.SetUser(rules)) }
+}
+
+// atOnce is a fault that shows before anything is written, or not at all.
+func (s *faultSweep) atOnce(kind, code string, refused bool, set, lift func(e *luatest.Engine)) {
+	s.runs[kind]++
+	e := s.start.Clone()
+	set(e)
+	reply := e.Do(s.call.args...)
+	lift(e)
+	left := stateOf(e)
+	if !refused {
+		s.check(kind, s.reply, reply)
+		s.check(kind, s.after, left)
+		return
+	}
+	s.checkError(kind, code, reply)
+	s.check(kind, s.before, left)
+	s.again(kind, e, left)
+}
+
+func (s *faultSweep) withoutPermission(command string) {
+	kind := "no permission"
+	s.runs[kind]++
+	e := s.start.Clone()
+	s.user("~* +@all -" + strings.ToLower(command))(e)
+	reply := e.Do(s.call.args...)
+	s.user("~* +@all")(e)
+	kind += " for " + command
+	// Of the script itself, or of the server.
+	s.checkError(kind, "NOPERM "+s.call.script+": |ERR The user executing the script can't run this command", reply)
+	left := stateOf(e)
+	s.outcome(kind, s.before, left, false)
+	if command != "ZRANGEBYSCORE" { // which put calls when all is written, to purge
+		s.allOrNothing(kind, s.before, left)
+	}
+	s.again(kind, e, left)
+}
+
+func (s *faultSweep) withFailingCall(n int) {
+	kind := "failing call"
+	s.runs[kind]++
+	e := s.start.Clone()
+	e.FailCall(n, "ERR out of luck")
+	reply := e.Do(s.call.args...)
+	kind += fmt.Sprintf(" %d, %q", n, s.commands[n-1].Args)
+	s.checkError(kind, "ERR out of luck", reply)
+	left := stateOf(e)
+	s.outcome(kind, s.before, left, true)
+	s.again(kind, e, left)
+}
+
+func (s *faultSweep) withForeignKey(key string) {
+	old, exists := s.before[key]
+	isIndex := slices.Contains(s.call.keys[:2], key)
+	if !isIndex && old.Kind != "string" || isIndex && exists && old.Kind != "zset" {
+		return
+	}
+	s.runs["wrong type"]++
+	kind := "wrong type of " + key
+	e := s.start.Clone()
+	e.Do("DEL", key)
+	if isIndex {
+		e.Do("SET", key, "foreign")
+	} else {
+		e.Do("HSET", key, "foreign", "foreign")
+		if old.Expires != "-1" {
+			e.Do("PEXPIREAT", key, old.Expires)
+		}
+	}
+	before := stateOf(e)
+	reply := e.Do(s.call.args...)
+	left := stateOf(e)
+	restore := func() rawState {
+		if left[key].Text == before[key].Text {
+			restoreKey(e, key, old, left[key].Expires)
+		}
+		return stateOf(e)
+	}
+
+	// A record may be of any type for all commands but GET, which = calls before
+	// anything is written; MGET has no value of it, and SET writes over it.
+	if _, failed := reply.(luatest.Error); !isIndex && !failed {
+		s.check(kind, s.expectedReply(before), reply)
+		s.check(kind, s.after, restore())
+		return
+	}
+	s.checkError(kind, "WRONGTYPE ", reply)
+	if !isIndex {
+		s.check(kind, before, left)
+	}
+	s.outcome(kind, before, left, false)
+	s.allOrNothing(kind, before, left)
+	restored := restore()
+	s.outcome(kind, s.before, restored, false)
+	s.again(kind, e, restored)
+}
+
+// restoreKey makes key what it was, with the given expiry.
+func restoreKey(e *luatest.Engine, key string, was rawValue, expires string) {
+	e.Do("DEL", key)
+	switch was.Kind {
+	case "string":
+		e.Do("SET", key, was.Text)
+	case "zset":
+		for member, score := range was.Scores {
+			e.Do("ZADD", key, score, member)
+		}
+	}
+	if was.Kind != "" && expires != "-1" {
+		e.Do("PEXPIREAT", key, expires)
+	}
+}
+
+// outcome checks what a call that failed has left: nothing but what it was
+// about is changed; each record is as it was before or as the call leaves it
+// (one that comes twice may have its first value or expiry); each is in the
+// indexes, exactly; and an index entry without a record is new only for a
+// record that was to be put or deleted.
+//
+// When any command at all may fail (anyCommand), the invariant cannot hold
+// between the expiry index and the record: a record of put or touch that has
+// its new score and not yet its new expiry is let pass.
+func (s *faultSweep) outcome(kind string, before, left rawState, anyCommand bool) {
+	s.t.Helper()
+	for key := range keysOfAll(before, left, s.after) {
+		if isIndexKey(key) && slices.Contains(s.call.keys, key) || cmp.Equal(left[key], before[key]) ||
+			slices.Contains(s.call.keys, key) && s.isOnTheWay(key, left[key]) {
+			continue
+		}
+		s.t.Errorf("%s: %s is %+v, and was %+v", kind, key, left[key], before[key])
+	}
+
+	mayHaveNewScore := func(key string) bool {
+		puts := s.call.script == "put" || s.call.script == "touch"
+		return anyCommand && puts && slices.Contains(s.call.keys, key) && !cmp.Equal(left[key], s.after[key])
+	}
+	s.noNewBreaches(kind, before, left, mayHaveNewScore)
+
+	makesStale := s.call.script == "put" || s.call.script == "delete"
+	stale := before.stale()
+	for entry, key := range left.stale() {
+		if _, old := stale[entry]; !old && !(makesStale && slices.Contains(s.call.keys, key)) {
+			s.t.Errorf("%s: stale and new: %s", kind, entry)
+		}
+	}
+	for _, index := range s.call.keys[:2] {
+		for member, score := range left[index].Scores {
+			key := strings.TrimSuffix(strings.TrimSuffix(index, "/keys"), "/expiry") + ":" + member
+			if !slices.Contains(s.call.keys, key) && before[index].Scores[member] != score {
+				s.t.Errorf("%s: %s has %s at %s, and had it at %q", kind, index, member, score, before[index].Scores[member])
+			}
+		}
+	}
+}
+
+// allOrNothing checks that a put or touch that failed has written no record.
+func (s *faultSweep) allOrNothing(kind string, before, left rawState) {
+	s.t.Helper()
+	if s.call.script != "put" && s.call.script != "touch" {
+		return
+	}
+	for _, key := range s.call.keys[2:] {
+		s.check(kind, before[key], left[key])
+	}
+}
+
+// isOnTheWay reports whether a record may be v when the call stops half way.
+func (s *faultSweep) isOnTheWay(key string, v rawValue) bool {
+	first, last := slices.Index(s.call.keys, key), len(s.call.keys)-1
+	for last >= 0 && s.call.keys[last] != key {
+		last--
+	}
+	if first == last {
+		return cmp.Equal(v, s.after[key])
+	}
+	var text, expires bool
+	for _, known := range append([]rawState{s.before, s.after}, s.between...) {
+		text = text || known[key].Kind == v.Kind && known[key].Text == v.Text
+		expires = expires || known[key].Expires == v.Expires
+	}
+	return text && expires
+}
+
+// noNewBreaches checks that the indexes are as exact as they were before, but
+// for the scores of records that may have new ones.
+func (s *faultSweep) noNewBreaches(kind string, before, left rawState, mayHaveNewScore func(key string) bool) {
+	s.t.Helper()
+	known := before.breaches()
+	for breach, key := range left.breaches() {
+		if _, old := known[breach]; !old && !(strings.HasPrefix(breach, "expiry index") && mayHaveNewScore(key)) {
+			s.t.Errorf("%q, %s: the invariant is broken: %s", s.call.args, kind, breach)
+		}
+	}
+}
+
+// again makes the call once more, on what the failed one left. It must end as
+// if that had not been, but for three things that follow from what was done:
+//
+//   - The reply is that of a call in the state that was left. So delete counts
+//     the records that were still there, and has no value of the others; sweep
+//     counts the entries that were; and put says of a record that it has put
+//     already that the condition, such as absent, does not hold.
+//   - Where a condition of put fails, the state stays as it is.
+//   - As put and sweep purge a bounded number of stale entries each time, some
+//     more may be gone.
+func (s *faultSweep) again(kind string, e *luatest.Engine, left rawState) {
+	s.t.Helper()
+	kind += ", then again"
+	reply := e.Do(s.call.args...)
+	after := stateOf(e)
+	if cmp.Equal(left, s.before) {
+		s.check(kind, s.reply, reply)
+		s.check(kind, s.after, after)
+		return
+	}
+	if _, failed := s.reply.(luatest.Error); failed {
+		s.check(kind, s.reply, reply)
+	} else {
+		s.check(kind, s.expectedReply(left), reply)
+	}
+	if refused, ok := reply.(int64); ok && refused < 0 {
+		s.check(kind, left, after)
+		return
+	}
+	s.check(kind, s.after.withoutStale(), after.withoutStale())
+	staleBefore := s.after.stale()
+	for entry := range after.stale() {
+		if _, old := staleBefore[entry]; !old {
+			s.t.Errorf("%s: stale, and not without the fault: %s", kind, entry)
+		}
+	}
+}
+
+func (s *faultSweep) check(kind string, want, got any) {
+	s.t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		s.t.Errorf("%q, %s: (-want +got)\n%s", s.call.args, kind, diff)
+	}
+}
+
+// checkError expects an error that begins with one of codes, which | separates.
+func (s *faultSweep) checkError(kind, codes string, reply any) {
+	s.t.Helper()
+	failed, ok := reply.(luatest.Error)
+	for _, code := range strings.Split(codes, "|") {
+		if ok && strings.HasPrefix(string(failed), code) {
+			return
+		}
+	}
+	s.t.Errorf("%q, %s: %v, want an error %s", s.call.args, kind, reply, codes)
+}
+
+// expectedReply is what the call, if it does not fail, replies in a state.
+func (s *faultSweep) expectedReply(before rawState) any {
+	records := s.call.keys[2:]
+	switch s.call.script {
+	case "put":
+		for i, key := range records {
+			record, live := before[key]
+			condition := s.call.argv[3*i+2]
+			equal := record.Kind == "string" && record.Text == condition[1:]
+			if condition[0] == '-' && live || condition[0] == '+' && !live || condition[0] == '=' && !equal {
+				return int64(-i - 1)
+			}
+		}
+		return int64(len(records))
+	case "touch":
+		return int64(before.count(records))
+	case "delete":
+		if s.call.argv[0] == "count" {
+			return int64(before.count(slices.Compact(slices.Sorted(slices.Values(records)))))
+		}
+		values := make([]any, len(records))
+		for i, key := range records {
+			if before[key].Kind == "string" {
+				values[i] = before[key].Text
+			}
+		}
+		return values
+	}
+	// sweep: what has expired, by age; then suspects that are gone and not among that.
+	order, expiry := before[s.call.keys[0]].Scores, before[s.call.keys[1]].Scores
+	limit, err := strconv.Atoi(s.call.argv[0])
+	must(s.t, err)
+	at := func(member string) int64 {
+		ms, err := strconv.ParseInt(expiry[member], 10, 64)
+		must(s.t, err)
+		return ms
+	}
+	byAge := slices.SortedFunc(maps.Keys(expiry), func(a, b string) int { return int(at(a) - at(b)) })
+	now := s.start.Now().UnixMilli()
+	expired := slices.DeleteFunc(byAge, func(member string) bool { return at(member) >= now })
+	expired = expired[:min(limit, len(expired))]
+	dropped := map[string]bool{}
+	for _, key := range records {
+		_, member, _ := strings.Cut(key, "}:")
+		_, live := before[key]
+		if _, indexed := order[member]; indexed && !live && !slices.Contains(expired, member) {
+			dropped[member] = true
+		}
+	}
+	return []any{int64(len(expired)), int64(len(dropped))}
+}
+
+// rawState is a keyspace: values by key.
+type rawState map[string]rawValue
+
+type rawValue struct {
+	Kind    string
+	Text    string            // of a string, or of a hash in some form
+	Scores  map[string]string // of a sorted set
+	Expires string            // Unix milliseconds, "-1" for never
+}
+
+func stateOf(e *luatest.Engine) rawState {
+	s := rawState{}
+	for _, name := range e.Do("KEYS", "*").([]any) {
+		key := name.(string)
+		v := rawValue{Kind: string(e.Do("TYPE", key).(luatest.Status)), Expires: fmt.Sprint(e.Do("PEXPIRETIME", key))}
+		switch v.Kind {
+		case "string":
+			v.Text = e.Do("GET", key).(string)
+		case "hash":
+			v.Text = fmt.Sprintf("%q", e.Do("HGETALL", key))
+		case "zset":
+			v.Scores = map[string]string{}
+			pairs := e.Do("ZRANGE", key, "0", "-1", "WITHSCORES").([]any)
+			for i := 0; i < len(pairs); i += 2 {
+				v.Scores[pairs[i].(string)] = pairs[i+1].(string)
+			}
+		}
+		s[key] = v
+	}
+	return s
+}
+
+func keysOfAll(states ...rawState) map[string]bool {
+	keys := map[string]bool{}
+	for _, s := range states {
+		for key := range s {
+			keys[key] = true
+		}
+	}
+	return keys
+}
+
+func isIndexKey(key string) bool { return strings.Contains(key, "}/") }
+
+func (s rawState) count(keys []string) int {
+	n := 0
+	for _, key := range keys {
+		if _, live := s[key]; live {
+			n++
+		}
+	}
+	return n
+}
+
+// breaches returns what is wrong with the indexes of live records, and of which.
+func (s rawState) breaches() map[string]string {
+	found := map[string]string{}
+	for key, record := range s {
+		tag, member, isRecord := strings.Cut(key, "}:")
+		if !isRecord {
+			continue
+		}
+		if _, indexed := s[tag+"}/keys"].Scores[member]; !indexed {
+			found["order index: none of "+key] = key
+		}
+		score, indexed := s[tag+"}/expiry"].Scores[member]
+		if indexed != (record.Expires != "-1") || indexed && score != record.Expires {
+			found["expiry index: "+score+" of "+key+", which expires at "+record.Expires] = key
+		}
+	}
+	return found
+}
+
+// stale returns the index entries without a record, and whose they are.
+func (s rawState) stale() map[string]string {
+	found := map[string]string{}
+	for index, v := range s {
+		tag, _, _ := strings.Cut(index, "}/")
+		for member := range v.Scores {
+			key := tag + "}:" + member
+			if _, live := s[key]; !live {
+				found[index+" "+member] = key
+			}
+		}
+	}
+	return found
+}
+
+// withoutStale is the state but for stale index entries.
+func (s rawState) withoutStale() rawState {
+	live := maps.Clone(s)
+	for index, v := range s {
+		if v.Scores == nil {
+			continue
+		}
+		tag, _, _ := strings.Cut(index, "}/")
+		v.Scores = maps.Clone(v.Scores)
+		maps.DeleteFunc(v.Scores, func(member, _ string) bool { _, isLive := s[tag+"}:"+member]; return !isLive })
+		live[index] = v
+		if len(v.Scores) == 0 {
+			delete(live, index)
+		}
+	}
+	return live
+}
