@@ -217,9 +217,7 @@ func (s *faultSweep) withoutPermission(command string) {
 	s.checkError(kind, "NOPERM "+s.call.script+": |ERR The user executing the script can't run this command", reply)
 	left := stateOf(e)
 	s.outcome(kind, s.before, left, false)
-	if command != "ZRANGEBYSCORE" { // which put calls when all is written, to purge
-		s.allOrNothing(kind, s.before, left)
-	}
+	s.allOrNothing(kind, s.before, left)
 	s.again(kind, e, left)
 }
 

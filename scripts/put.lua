@@ -49,8 +49,8 @@ end
 
 -- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand.
 local may = redis.acl_check_cmd
-if may and not (may('SET', KEYS[3], '') and may('ZREM', order, '')) then
-  return redis.error_reply('NOPERM put: the user may not call both of SET and ZREM')
+if may and not (may('SET', KEYS[3], '') and may('ZREM', order, '') and may('ZRANGEBYSCORE', expiry, '0', '0')) then
+  return redis.error_reply('NOPERM put: the user may not call all of SET, ZREM and ZRANGEBYSCORE')
 end
 
 -- Read.
