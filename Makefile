@@ -1,6 +1,6 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test lint sums fuzz soak bench
+.PHONY: demo test cover lint sums fuzz soak bench
 
 # The main job, on the embedded engine or on the server that REDIS_URL names.
 demo:
@@ -11,6 +11,10 @@ test:
 	@command -v redis-server >/dev/null || sh .ci/install redis-server || \
 		echo "No redis-server: tests against a real server are skipped, only the embedded engine is tested."
 	go test -race ./...
+
+# What the offline tests run of the scripts, line by line, and a table.
+cover:
+	go test -count=1 -run '^TestScriptCoverage$$' -listing
 
 # luacheck and luac come with Debian's lua-check and lua5.1 (see .ci/install).
 lint:

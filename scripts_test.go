@@ -328,18 +328,20 @@ func TestSHA1SUMS(t *testing.T) {
 	}
 }
 
-// TestMalformedArguments sends each script what no client should, and expects
-// BADARG and not one write. The first row of each script is well-formed.
-func TestMalformedArguments(t *testing.T) {
+// scriptCall is a call of a script.
+type scriptCall struct {
+	keys []string
+	args []any
+}
+
+// malformedCalls has, for each script, calls that no client should make. The
+// first of each script is well-formed.
+func malformedCalls() map[string][]scriptCall {
 	indexes := []string{"{t}/keys", "{t}/expiry"}
 	long := "{t}:" + strings.Repeat("a", 4097)
-	type call struct {
-		keys []string
-		args []any
-	}
-	put := func(record string, args ...any) call { return call{append(indexes[:2:2], record), args} }
-	match := func(args ...any) call { return call{indexes, args} }
-	for name, calls := range map[string][]call{
+	put := func(record string, args ...any) scriptCall { return scriptCall{append(indexes[:2:2], record), args} }
+	match := func(args ...any) scriptCall { return scriptCall{indexes, args} }
+	return map[string][]scriptCall{
 		"put": {
 			put("{t}:a", "v", "1000", "*"),
 			{nil, nil}, {indexes[:1], nil}, {indexes, nil}, {[]string{"{t}/keys", "{u}/expiry", "{t}:a"}, []any{"v", "1000", "*"}},
@@ -402,7 +404,12 @@ func TestMalformedArguments(t *testing.T) {
 			{indexes, []any{"00"}}, {indexes, []any{"010"}},
 			put("{u}:a", "10"), put("{t}/keys", "10"), put("{t}", "10"),
 		},
-	} {
+	}
+}
+
+// TestMalformedArguments expects BADARG of each malformed call, and not one write.
+func TestMalformedArguments(t *testing.T) {
+	for name, calls := range malformedCalls() {
 		t.Run(name, func(t *testing.T) {
 			onBackends(t, func(t *testing.T, b *backend) {
 				digest := load(t, b.client, name)

@@ -91,6 +91,10 @@ func (e *Engine) run(s *script, keys, argv []string, readOnly bool) any {
 	if e.sandbox == nil {
 		e.sandbox = newSandbox(e)
 	}
+	s, invalid := e.prepared(s)
+	if invalid != "" {
+		return invalid
+	}
 	return e.sandbox.run(s, keys, argv, readOnly)
 }
 

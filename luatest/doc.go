@@ -34,6 +34,14 @@
 //
 // The package's tests compare it with a redis-server, byte for byte.
 //
+// # What is measured
+//
+//   - Which lines and branches of a script have run: [Engine.SetCoverage].
+//   - What a script does that differs between versions of Lua, as an error on
+//     the line that does it: [Engine.SetPortable].
+//   - The commands that it calls, with their replies, and the work that it is:
+//     [Engine.Trace], [Engine.Instructions].
+//
 // # What is not modelled
 //
 //   - The libraries cjson, cmsgpack, struct and bit; scripts with a shebang;
@@ -41,7 +49,8 @@
 //     pub/sub. SELECT of another database is an error.
 //   - The commands ACL and AUTH, selectors, and a user for each connection:
 //     [Engine.SetUser] is for all of them.
-//   - A script that never ends never ends here either.
+//   - The time that a script takes: one that never ends is ended after a number
+//     of instructions ([Engine.SetMaxInstructions]), whatever it has written.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
 //     a server. CLUSTER KEYSLOT answers although there is no cluster.
 //   - Ranges by member over a set whose scores differ, which Redis leaves open.

@@ -26,6 +26,7 @@ func (e Error) RedisError() {}
 type Call struct {
 	Script string   // SHA-1 of the script that called, "" when a client did
 	Args   []string // the command's name, as it was spelled, and its arguments
+	Reply  any      // as Do returns it; an Error may have been raised in the script
 }
 
 // Keys returns the arguments that are keys, by the command's key positions.
@@ -49,8 +50,14 @@ type Engine struct {
 	scripts   map[string]*script
 	gate      gate
 	maxMemory int64
-	trace     []Call
+	trace     []*Call
 	sandbox   *sandbox // made by the first script that runs
+
+	maxInstructions int64
+	instructions    int64 // since the last ResetTrace
+	coverage        *Coverage
+	portable        bool
+	instrumented    map[string]*script // editions of scripts, as coverage and portable want them
 
 	connMu sync.Mutex
 	conns  map[net.Conn]struct{}
@@ -104,18 +111,22 @@ func (e *Engine) Advance(d time.Duration) {
 func (e *Engine) Trace() []Call {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return slices.Clone(e.trace)
+	calls := make([]Call, len(e.trace))
+	for i, call := range e.trace {
+		calls[i] = *call
+	}
+	return calls
 }
 
 // ResetTrace forgets the commands so far.
 func (e *Engine) ResetTrace() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.trace = nil
+	e.trace, e.instructions = nil, 0
 }
 
 // Clone returns an independent Engine with the same keyspace, clock, loaded
-// scripts and settings, and with neither connections nor trace.
+// scripts, settings and checks, and with neither connections nor trace.
 func (e *Engine) Clone() *Engine {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -125,6 +136,7 @@ func (e *Engine) Clone() *Engine {
 		c.scripts[digest] = s
 	}
 	c.gate, c.maxMemory = e.gate, e.maxMemory
+	c.maxInstructions, c.coverage, c.portable = e.maxInstructions, e.coverage, e.portable
 	return c
 }
 
@@ -151,11 +163,14 @@ func (e *Engine) Close() error {
 	return errors.Join(errs...)
 }
 
-func (e *Engine) record(digest string, args []string) {
+// record puts a call into the trace, to which the caller adds the reply.
+func (e *Engine) record(digest string, args []string) *Call {
 	if len(e.trace) == 2*traceLimit {
-		e.trace = append([]Call(nil), e.trace[traceLimit:]...)
+		e.trace = append([]*Call(nil), e.trace[traceLimit:]...)
 	}
-	e.trace = append(e.trace, Call{Script: digest, Args: args})
+	call := &Call{Script: digest, Args: args}
+	e.trace = append(e.trace, call)
+	return call
 }
 
 const (
@@ -167,11 +182,12 @@ const (
 )
 
 // clientCommand runs one command that came from a client.
-func (e *Engine) clientCommand(args []string) any {
+func (e *Engine) clientCommand(args []string) (reply any) {
 	if len(args) == 0 {
 		return Error("ERR unknown command '', with args beginning with: ")
 	}
-	e.record("", args)
+	call := e.record("", args)
+	defer func() { call.Reply = reply }()
 	cmd, refused := lookup(args)
 	if refused != "" {
 		return refused
@@ -183,8 +199,9 @@ func (e *Engine) clientCommand(args []string) any {
 }
 
 // scriptCommand runs one command that a script called.
-func (e *Engine) scriptCommand(run *scriptRun, args []string) any {
-	e.record(run.digest, args)
+func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
+	call := e.record(run.digest, args)
+	defer func() { call.Reply = reply }()
 	run.calls++
 	if run.overBudget() {
 		return run.budgetError()

@@ -87,11 +87,12 @@ func TestTrace(t *testing.T) {
 	source := "redis.call('SET', KEYS[1], 5) return redis.pcall('nosuch')"
 	e.Do("EVAL", source, "1", "k", "arg")
 	e.Do("GET")
+	const unknown Error = "ERR Unknown Redis command called from script"
 	want := []Call{
-		{Args: []string{"EVAL", source, "1", "k", "arg"}},
-		{Script: digestOf(source), Args: []string{"SET", "k", "5"}},
-		{Script: digestOf(source), Args: []string{"nosuch"}},
-		{Args: []string{"GET"}},
+		{Args: []string{"EVAL", source, "1", "k", "arg"}, Reply: unknown},
+		{Script: digestOf(source), Args: []string{"SET", "k", "5"}, Reply: Status("OK")},
+		{Script: digestOf(source), Args: []string{"nosuch"}, Reply: unknown},
+		{Args: []string{"GET"}, Reply: wrongArity("get")},
 	}
 	if diff := cmp.Diff(want, e.Trace()); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -20,13 +20,27 @@ const (
 // script is a compiled script.
 type script struct {
 	digest string
+	source string
 	proto  *lua.FunctionProto
+	points []point // what its code counts
 }
 
 func compile(digest, source string) (*script, Error) {
 	if strings.HasPrefix(source, "#!") {
 		return nil, "ERR luatest: scripts with a shebang are not modelled"
 	}
+	chunk, invalid := parseScript(source)
+	if invalid != "" {
+		return nil, invalid
+	}
+	proto, err := lua.Compile(chunk, chunkName)
+	if err != nil {
+		return nil, compileError(err, source)
+	}
+	return &script{digest: digest, source: source, proto: proto}, ""
+}
+
+func parseScript(source string) ([]ast.Stmt, Error) {
 	chunk, err := parse.Parse(strings.NewReader(source), chunkName)
 	if err != nil {
 		return nil, compileError(err, source)
@@ -34,11 +48,7 @@ func compile(digest, source string) (*script, Error) {
 	if line := gotoLine(reflect.ValueOf(chunk)); line > 0 {
 		return nil, Error(fmt.Sprintf("ERR Error compiling script (new function): %s:%d: Lua 5.1 has no goto and no labels", chunkName, line))
 	}
-	proto, err := lua.Compile(chunk, chunkName)
-	if err != nil {
-		return nil, compileError(err, source)
-	}
-	return &script{digest, proto}, ""
+	return chunk, ""
 }
 
 func compileError(err error, source string) Error {
@@ -100,9 +110,16 @@ type sandbox struct {
 	// onError completes an error with the place where it was raised.
 	onError  *lua.LFunction
 	identity *lua.LFunction
+	methods  *lua.LTable // the metatable of strings
 	next     *lua.LFunction
 	random   drand48
 	current  *scriptRun
+	meter    meter
+	counts   []count // of the running script's points
+	// environments are those of instrumented scripts, by whether they check portability.
+	environments   map[bool]*lua.LTable
+	checkedMethods *lua.LTable // of strings, where portability is checked
+	breach         Error       // of portability, the first of the running script
 }
 
 // Sizes that let a script do what Redis's Lua allows: recursion some thousands
@@ -122,7 +139,7 @@ func newSandbox(e *Engine) *sandbox {
 		RegistryMaxSize:     registryMaxSize,
 		RegistryGrowStep:    registrySize,
 	})
-	s := &sandbox{engine: e, state: l, behind: map[*lua.LTable]*lua.LTable{}, random: newDrand48(0)}
+	s := &sandbox{engine: e, state: l, behind: map[*lua.LTable]*lua.LTable{}, random: newDrand48(0), environments: map[bool]*lua.LTable{}}
 	s.onError = l.NewFunction(s.locate)
 	s.identity = l.NewFunction(func(*lua.LState) int { return 1 })
 	for _, open := range []lua.LGFunction{lua.OpenBase, lua.OpenTable, lua.OpenString, lua.OpenMath, lua.OpenCoroutine} {
@@ -130,6 +147,7 @@ func newSandbox(e *Engine) *sandbox {
 		l.Call(0, 0)
 	}
 	s.openGlobals()
+	l.SetContext(&s.meter)
 	return s
 }
 
@@ -172,6 +190,9 @@ func (s *sandbox) openGlobals() {
 		for name, f := range added[library] {
 			contents.RawSetString(name, f)
 		}
+		if library == "coroutine" {
+			s.meterCoroutines(contents)
+		}
 		s.globals.RawSetString(library, s.protect(l.NewTable(), contents))
 	}
 	redis := l.NewTable()
@@ -188,6 +209,7 @@ func (s *sandbox) openGlobals() {
 	methods.RawSetString("__index", s.behind[library])
 	methods.RawSetString("__metatable", s.protect(l.NewTable(), shown))
 	l.SetMetatable(lua.LString(""), methods)
+	s.methods = methods
 
 	var names []string
 	global.ForEach(func(name, _ lua.LValue) { names = append(names, name.String()) })
@@ -234,13 +256,19 @@ func (s *sandbox) run(sc *script, keys, argv []string, readOnly bool) any {
 	s.current = run
 	s.globals.RawSetString("KEYS", stringTable(l, keys))
 	s.globals.RawSetString("ARGV", stringTable(l, argv))
-	l.Push(l.NewFunctionFromProto(sc.proto))
+	l.Push(s.function(sc))
+	s.meter.start(s.engine.maxInstructions)
 	err := l.PCall(0, 1, s.onError)
+	breach := s.finish(sc)
 	s.current = nil
 	if run.overBudget() {
 		// Whatever the script made of the error.
 		l.SetTop(0)
 		return run.budgetError()
+	}
+	if breach != "" {
+		l.SetTop(0)
+		return breach
 	}
 	if err != nil {
 		l.SetTop(0)

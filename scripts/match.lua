@@ -80,7 +80,7 @@ local function leap_from(entry)
     start = stop + 2
   end
   -- Too deep: past the subtree of what the terms cover.
-  return start <= #entry and '[' .. string.sub(entry, 1, start - 2) .. ';' or nil
+  return '[' .. string.sub(entry, 1, start - 2) .. ';'
 end
 
 -- Read. Matches are looked up one by one: at most one value beyond the bytes. Chunks of the index double until a leap.
@@ -109,7 +109,7 @@ while more and read < reads and matches < limit do
         live, size = not expires_at or tonumber(expires_at) >= now, want == 'keys' and #entry or 0
       end
       if used > 0 and used + size > bytes then
-        return { '[' .. entry, read, stale, want == 'count' and matches or results }
+        return { '[' .. entry, read, stale, results } -- never a count, which takes no bytes
       end
       used = used + size
       if not live then

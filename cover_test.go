@@ -1,0 +1,189 @@
+package wildkey_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/luatest"
+)
+
+var listing = flag.Bool("listing", false, "print the coverage of the scripts, with their source")
+
+var permissionCheck = regexp.MustCompile(`may\('([A-Z]+)'`)
+
+// runScripts runs all cases of the corpus, all malformed calls, and a call for
+// each permission that a script asks for, without it, on engines that setUp has
+// prepared, and holds each case against what the corpus has.
+func runScripts(t *testing.T, setUp func(*luatest.Engine)) {
+	t.Helper()
+	for _, script := range wildkey.Scripts() {
+		onEngine(t, func(t *testing.T, b *backend) {
+			setUp(b.engine)
+			b.engine.Advance(987_654 * time.Microsecond) // so that a fraction of a second counts
+			_, cases := readCorpus(t, corpusPath(script.Name))
+			for _, want := range cases {
+				if diff := cmp.Diff(formatCase(want), formatCase(runCase(t, b, want))); diff != "" {
+					t.Errorf("%s: %s (-want +got)\n%s", script.Name, want.name, diff)
+				}
+			}
+			digest := load(t, b.client, script.Name)
+			calls := malformedCalls()[script.Name]
+			for _, check := range permissionCheck.FindAllStringSubmatch(script.Source, -1) {
+				must(t, b.engine.SetUser("~* +@all -"+strings.ToLower(check[1])))
+				err := b.client.EvalSha(ctx, digest, calls[0].keys, calls[0].args...).Err()
+				if !redis.HasErrorPrefix(err, "NOPERM ") || !strings.Contains(err.Error(), script.Name+": ") {
+					t.Errorf("%s without permission for %s: %v, want its NOPERM", script.Name, check[1], err)
+				}
+			}
+			must(t, b.engine.SetUser("~* +@all"))
+			for _, call := range calls[1:] {
+				err := b.client.EvalSha(ctx, digest, call.keys, call.args...).Err()
+				if !redis.HasErrorPrefix(err, "BADARG ") {
+					t.Errorf("%s: %.200q %.200q: %v, want BADARG", script.Name, call.keys, call.args, err)
+				}
+			}
+		})
+	}
+}
+
+func corpusPath(name string) string { return filepath.Join("scripts", "testdata", name+".txt") }
+
+// TestScriptCoverage runs the scripts offline and wants every line run and
+// every branch taken, or explained in scripts/testdata/uncovered.txt.
+func TestScriptCoverage(t *testing.T) {
+	coverage := luatest.NewCoverage()
+	runScripts(t, func(engine *luatest.Engine) { engine.SetCoverage(coverage) })
+	bySHA1 := map[string]luatest.ScriptCoverage{}
+	for _, script := range coverage.Scripts() {
+		bySHA1[script.SHA1] = script
+	}
+	explained, order := readExplanations(t)
+	table := fmt.Sprintf("%-8s %18s %24s %10s\n", "script", "lines", "branches", "explained")
+	for _, script := range wildkey.Scripts() {
+		covered := bySHA1[script.SHA1]
+		if len(covered.Lines) == 0 {
+			t.Errorf("%s has not run", script.Name)
+			continue
+		}
+		for _, line := range covered.UncoveredLines() {
+			t.Errorf("%s.lua:%d never runs: %s", script.Name, line, sourceLine(script, line))
+		}
+		uncovered := covered.UncoveredBranches()
+		for _, branch := range uncovered {
+			at := uncoveredBranch{script.Name, sourceLine(script, branch.Line), branch.Branch}
+			if _, ok := explained[at]; !ok {
+				t.Errorf("%s.lua:%d never goes this way, and scripts/testdata/uncovered.txt does not say why not:\n%s",
+					script.Name, branch.Line, at)
+			}
+			explained[at] = true
+		}
+		if *listing {
+			fmt.Printf("== %s.lua: times run, line\n%s\n", script.Name, covered.Listing())
+		}
+		lines, branches := len(covered.Lines), len(covered.Branches)
+		table += fmt.Sprintf("%-8s %18s %24s %10d\n", script.Name, share(lines-len(covered.UncoveredLines()), lines),
+			share(branches-len(uncovered), branches), len(uncovered))
+	}
+	for _, at := range order {
+		if !explained[at] {
+			t.Errorf("scripts/testdata/uncovered.txt explains what is taken, or is no longer there:\n%s", at)
+		}
+	}
+	if *listing {
+		fmt.Print(table)
+	}
+}
+
+func share(n, of int) string {
+	return fmt.Sprintf("%d of %d %5.1f%%", n, of, 100*float64(n)/float64(of))
+}
+
+func sourceLine(script wildkey.Script, line int) string {
+	return strings.TrimSpace(strings.Split(script.Source, "\n")[line-1])
+}
+
+// uncoveredBranch is a branch that uncovered.txt explains.
+type uncoveredBranch struct{ script, line, branch string }
+
+func (u uncoveredBranch) String() string {
+	return fmt.Sprintf("%s: %s\n  %s\n", u.script, u.line, u.branch)
+}
+
+// readExplanations returns the branches that uncovered.txt explains, and their
+// order there.
+func readExplanations(t *testing.T) (explained map[uncoveredBranch]bool, order []uncoveredBranch) {
+	t.Helper()
+	content, err := os.ReadFile("scripts/testdata/uncovered.txt")
+	must(t, err)
+	explained = map[uncoveredBranch]bool{}
+	for _, paragraph := range strings.Split(strings.TrimSpace(string(content)), "\n\n") {
+		if strings.HasPrefix(paragraph, "#") {
+			continue
+		}
+		first, rest, _ := strings.Cut(paragraph, "\n")
+		script, line, _ := strings.Cut(first, ": ")
+		reason := false
+		for _, text := range strings.Split(rest, "\n") {
+			branch, indented := strings.CutPrefix(text, "  ")
+			if !indented {
+				reason = len(text) > 0
+				break
+			}
+			at := uncoveredBranch{script, line, branch}
+			explained[at] = false
+			order = append(order, at)
+		}
+		if line == "" || !reason {
+			t.Fatalf("scripts/testdata/uncovered.txt: want a script and line, branches, a reason:\n%s", paragraph)
+		}
+	}
+	return explained, order
+}
+
+// TestScriptWork holds the work of each case of the corpus against
+// scripts/testdata/work.txt, so that a change of it is seen in review.
+func TestScriptWork(t *testing.T) {
+	const path = "scripts/testdata/work.txt"
+	got := "# The work of each case of the corpus: instructions of the Lua machine, calls of redis.call.\n" +
+		"# Rewritten by: go test -run TestScriptWork -update\n"
+	for _, script := range wildkey.Scripts() {
+		onEngine(t, func(t *testing.T, b *backend) {
+			got += "\n"
+			_, cases := readCorpus(t, corpusPath(script.Name))
+			for _, one := range cases {
+				b.engine.ResetTrace()
+				runCase(t, b, one)
+				calls := 0
+				for _, call := range b.engine.Trace() {
+					if call.Script != "" {
+						calls++
+					}
+				}
+				got += fmt.Sprintf("%-6s %7d %5d  %s\n", script.Name, b.engine.Instructions(), calls, one.name)
+			}
+		})
+	}
+	if *update {
+		must(t, os.WriteFile(path, []byte(got), 0o666))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("the scripts do other work than before; is it meant? (-want +got)\n%s", diff)
+	}
+}
+
+// TestScriptsArePortable runs the scripts with luatest's portability check.
+func TestScriptsArePortable(t *testing.T) {
+	runScripts(t, func(engine *luatest.Engine) { engine.SetPortable(true) })
+}

@@ -1,0 +1,84 @@
+package luatest
+
+import (
+	lua "github.com/yuin/gopher-lua"
+)
+
+// prepared returns the edition of a script that is to run: the script itself,
+// or one with calls put in that count its coverage or check its portability.
+func (e *Engine) prepared(s *script) (*script, Error) {
+	if e.coverage == nil && !e.portable {
+		return s, ""
+	}
+	if edition := e.instrumented[s.digest]; edition != nil {
+		return edition, ""
+	}
+	edition := &script{digest: s.digest, source: s.source}
+	chunk, invalid := parseScript(s.source)
+	if invalid != "" {
+		return nil, invalid
+	}
+	if e.coverage != nil {
+		var c coverer
+		chunk = c.block(chunk)
+		edition.points = c.points
+	}
+	if e.portable {
+		checkPortability(chunk)
+	}
+	proto, err := lua.Compile(chunk, chunkName)
+	if err != nil {
+		return nil, compileError(err, s.source)
+	}
+	edition.proto = proto
+	if e.instrumented == nil {
+		e.instrumented = map[string]*script{}
+	}
+	e.instrumented[s.digest] = edition
+	return edition, ""
+}
+
+// function returns the Lua function to run for a script. The functions that are
+// called by what was put into its code are in an environment of its own.
+func (s *sandbox) function(sc *script) *lua.LFunction {
+	f := s.state.NewFunctionFromProto(sc.proto)
+	if s.engine.coverage == nil && !s.engine.portable {
+		return f
+	}
+	s.counts = make([]count, len(sc.points))
+	f.Env = s.environment(s.engine.portable)
+	if s.engine.portable {
+		s.breach = ""
+		s.methods.RawSetString("__index", s.checkedMethods)
+	}
+	return f
+}
+
+func (s *sandbox) environment(portable bool) *lua.LTable {
+	if env := s.environments[portable]; env != nil {
+		return env
+	}
+	var env *lua.LTable
+	if portable {
+		env = s.openChecks()
+	} else {
+		env = s.protect(s.state.NewTable(), s.globals)
+	}
+	env.RawSetString(coverFunction, s.state.NewFunction(s.luaCover))
+	s.environments[portable] = env
+	return env
+}
+
+// finish settles the accounts of a run, and returns what the checks found.
+func (s *sandbox) finish(sc *script) Error {
+	e := s.engine
+	e.instructions += s.meter.count
+	if e.coverage != nil {
+		e.coverage.add(sc, s.counts)
+	}
+	if !e.portable {
+		return ""
+	}
+	s.methods.RawSetString("__index", s.libraryOf("string"))
+	return s.breach
+}
