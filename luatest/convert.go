@@ -40,6 +40,18 @@ func truncate(x float64) int64 {
 	return math.MinInt64
 }
 
+// toUint64 converts as C does on amd64, where negative numbers wrap around and
+// what is too large becomes 0.
+func toUint64(x float64) uint64 {
+	switch {
+	case x >= 1<<64:
+		return 0
+	case x >= 1<<63:
+		return uint64(x)
+	}
+	return uint64(truncate(x))
+}
+
 func tableReply(t *lua.LTable, depth int) any {
 	if text, ok := t.RawGetString("err").(lua.LString); ok {
 		return Error(oneLine(string(text)))
