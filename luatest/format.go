@@ -100,8 +100,11 @@ func (sp spec) format(l *lua.LState, n int) string {
 	x := numberArgument(l, n)
 	switch sp.verb {
 	case 'c':
-		// A NUL ends the text, as it does in C.
-		return sp.pad(strings.TrimSuffix(string([]byte{byte(int(x))}), "\x00"))
+		var c byte // 0 for what is no C int, too
+		if math.Abs(x) < 1<<31 {
+			c = byte(int(x))
+		}
+		return cString(sp.pad(string([]byte{c})))
 	case 'd', 'i':
 		value := truncate(x)
 		digits := strconv.FormatUint(magnitude(value), 10)
@@ -109,11 +112,7 @@ func (sp spec) format(l *lua.LState, n int) string {
 	case 'u':
 		return sp.number("", strconv.FormatUint(toUint64(x), 10))
 	case 'o':
-		digits := strconv.FormatUint(toUint64(x), 8)
-		if strings.Contains(sp.flags, "#") {
-			digits = "0" + strings.TrimLeft(digits, "0")
-		}
-		return sp.number("", digits)
+		return sp.number("", strconv.FormatUint(toUint64(x), 8))
 	case 'x', 'X':
 		digits, prefix := strconv.FormatUint(toUint64(x), 16), ""
 		if strings.Contains(sp.flags, "#") && digits != "0" {
@@ -167,7 +166,11 @@ func (sp spec) number(prefix, digits string) string {
 	if least < 0 && strings.Contains(sp.flags, "0") && !strings.Contains(sp.flags, "-") {
 		least = sp.width - len(prefix)
 	}
-	return sp.pad(prefix + strings.Repeat("0", max(0, least-len(digits))) + digits)
+	digits = strings.Repeat("0", max(0, least-len(digits))) + digits
+	if sp.verb == 'o' && strings.Contains(sp.flags, "#") && !strings.HasPrefix(digits, "0") {
+		digits = "0" + digits
+	}
+	return sp.pad(prefix + digits)
 }
 
 // pad fills text up to the width, in bytes.

@@ -61,7 +61,7 @@ func (s *sandbox) mathLibrary() map[string]lua.LGFunction {
 // pushResult pushes x. A NaN that comes of no NaN has its sign set, on amd64.
 func pushResult(l *lua.LState, x float64, ofNaN bool) int {
 	if math.IsNaN(x) && !ofNaN {
-		x = math.Copysign(x, -1)
+		x = math.Copysign(nan, -1)
 	}
 	l.Push(lua.LNumber(x))
 	return 1

@@ -32,6 +32,9 @@ func formatSpecial(x float64) (string, bool) {
 	return s, true
 }
 
+// nan is C's, which is not math.NaN: its bits show when they are packed.
+var nan = math.Float64frombits(0x7ff8 << 48)
+
 // parseFloat reads all of s as C's strtod does: leading white space, decimal
 // or hexadecimal digits, inf and nan. Out of range is an infinity.
 func parseFloat(s string) (float64, bool) {
@@ -51,7 +54,7 @@ func parseFloat(s string) (float64, bool) {
 		if s[0] == '-' {
 			sign = -1
 		}
-		return math.Copysign(math.NaN(), sign), true
+		return math.Copysign(nan, sign), true
 	}
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil && err.(*strconv.NumError).Err != strconv.ErrRange {
