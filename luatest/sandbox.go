@@ -285,7 +285,7 @@ func (s *sandbox) run(sc *script, keys, argv []string, readOnly bool) any {
 		l.SetTop(0)
 		return s.errorOf(err, sc.digest)
 	}
-	reply := toReply(l.Get(-1), 0)
+	reply := toReply(l.Get(-1), replyStart)
 	l.SetTop(0)
 	return reply
 }
