@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"math"
 	"reflect"
-	"strconv"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
-	"github.com/yuin/gopher-lua/ast"
 	"github.com/yuin/gopher-lua/parse"
 )
 
@@ -50,6 +48,7 @@ func compileChunk(source, shown string) (*lua.FunctionProto, error) {
 	if err != nil {
 		return nil, compileError(err, source, shown)
 	}
+	linkConcat(proto)
 	return proto, nil
 }
 
@@ -63,45 +62,6 @@ func compileError(err error, source, shown string) error {
 		line, near = 1+strings.Count(source, "\n"), "<eof>"
 	}
 	return fmt.Errorf("%s:%d: %s near '%s'", shown, line, syntax.Message, near)
-}
-
-// asLua51 makes a syntax tree mean what it means in Lua 5.1. It returns an
-// error, in the form "line: problem", for what Lua 5.1 does not have.
-func asLua51(v reflect.Value) error {
-	switch v.Kind() {
-	case reflect.Interface, reflect.Pointer:
-		if v.IsNil() {
-			return nil
-		}
-		switch node := v.Interface().(type) {
-		case *ast.GotoStmt, *ast.LabelStmt:
-			return fmt.Errorf("%d: Lua 5.1 has no goto and no labels", node.(ast.PositionHolder).Line())
-		case *ast.NumberExpr:
-			x, ok := parseLuaNumber(node.Value)
-			if !ok {
-				return fmt.Errorf("%d: malformed number near '%s'", node.Line(), node.Value)
-			}
-			// gopher-lua takes a leading 0 for octal.
-			node.Value = strconv.FormatFloat(x, 'g', -1, 64)
-		}
-		return asLua51(v.Elem())
-	case reflect.Slice:
-		for i := range v.Len() {
-			if err := asLua51(v.Index(i)); err != nil {
-				return err
-			}
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if !v.Type().Field(i).IsExported() {
-				continue
-			}
-			if err := asLua51(v.Field(i)); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // sandbox is the Lua state in which an engine's scripts run, one after another.
@@ -271,6 +231,7 @@ func (s *sandbox) run(sc *script, keys, argv []string, readOnly bool) any {
 	l := s.state
 	run := s.engine.gate.newRun(sc.digest, keys, readOnly)
 	s.current = run
+	clear(s.sources)
 	s.globals.RawSetString("KEYS", stringTable(l, keys))
 	s.globals.RawSetString("ARGV", stringTable(l, argv))
 	l.Push(l.NewFunctionFromProto(sc.proto))
