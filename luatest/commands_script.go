@@ -123,5 +123,6 @@ func cmdScriptFlush(e *Engine, args []string) any {
 		return Error("ERR SCRIPT FLUSH only support SYNC|ASYNC option")
 	}
 	clear(e.scripts)
+	e.sandbox = nil // with the settings and the random numbers of the scripts so far
 	return Status("OK")
 }

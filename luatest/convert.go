@@ -7,12 +7,20 @@ import (
 	lua "github.com/yuin/gopher-lua"
 )
 
-// maxReplyDepth is how deep tables may lie in each other in a script's reply.
-const maxReplyDepth = 1000
+// Redis converts a reply on the stack of Lua, and needs some room on it for each
+// value. That bounds how deep tables may lie in each other.
+const (
+	replyStart = 2 // values on the stack when the conversion starts
+	replyRoom  = 4
+)
 
-// toReply converts what a script returned. Numbers lose their fraction, false
-// and nil are null, and an array ends before its first nil.
-func toReply(v lua.LValue, depth int) any {
+// toReply converts what a script returned, with used values on the stack.
+// Numbers lose their fraction, false and nil are null, and an array ends before
+// its first nil.
+func toReply(v lua.LValue, used int) any {
+	if used+replyRoom > stackLimit {
+		return Error("ERR reached lua stack limit")
+	}
 	switch v := v.(type) {
 	case lua.LString:
 		return string(v)
@@ -23,10 +31,7 @@ func toReply(v lua.LValue, depth int) any {
 			return int64(1)
 		}
 	case *lua.LTable:
-		if depth == maxReplyDepth {
-			return Error("ERR reached lua stack limit")
-		}
-		return tableReply(v, depth)
+		return tableReply(v, used)
 	}
 	return nil
 }
@@ -40,23 +45,35 @@ func truncate(x float64) int64 {
 	return math.MinInt64
 }
 
-func tableReply(t *lua.LTable, depth int) any {
+// toUint64 converts as C does on amd64, where negative numbers wrap around and
+// what is too large becomes 0.
+func toUint64(x float64) uint64 {
+	switch {
+	case x >= 1<<64:
+		return 0
+	case x >= 1<<63:
+		return uint64(x)
+	}
+	return uint64(truncate(x))
+}
+
+func tableReply(t *lua.LTable, used int) any {
 	if text, ok := t.RawGetString("err").(lua.LString); ok {
-		return Error(oneLine(string(text)))
+		return Error(oneLine(cString(string(text))))
 	}
 	if text, ok := t.RawGetString("ok").(lua.LString); ok {
-		return Status(oneLine(string(text)))
+		return Status(oneLine(cString(string(text))))
 	}
 	if x, ok := t.RawGetString("double").(lua.LNumber); ok {
 		return formatFloat(float64(x), 17)
 	}
 	items := []any{}
 	if m, ok := t.RawGetString("map").(*lua.LTable); ok {
-		m.ForEach(func(k, v lua.LValue) { items = append(items, toReply(k, depth+1), toReply(v, depth+1)) })
+		m.ForEach(func(k, v lua.LValue) { items = append(items, toReply(k, used+4), toReply(v, used+3)) })
 		return items
 	}
 	if s, ok := t.RawGetString("set").(*lua.LTable); ok {
-		s.ForEach(func(k, _ lua.LValue) { items = append(items, toReply(k, depth+1)) })
+		s.ForEach(func(k, _ lua.LValue) { items = append(items, toReply(k, used+3)) })
 		return items
 	}
 	if n, ok := t.RawGetString("big_number").(lua.LString); ok {
@@ -74,7 +91,7 @@ func tableReply(t *lua.LTable, depth int) any {
 		if item == lua.LNil {
 			return items
 		}
-		items = append(items, toReply(item, depth+1))
+		items = append(items, toReply(item, used+1))
 	}
 }
 

@@ -2,6 +2,7 @@ package luatest
 
 import (
 	lua "github.com/yuin/gopher-lua"
+	"github.com/yuin/gopher-lua/ast"
 )
 
 // prepared returns the edition of a script that is to run: the script itself,
@@ -14,21 +15,19 @@ func (e *Engine) prepared(s *script) (*script, Error) {
 		return edition, ""
 	}
 	edition := &script{digest: s.digest, source: s.source}
-	chunk, invalid := parseScript(s.source)
-	if invalid != "" {
-		return nil, invalid
-	}
-	if e.coverage != nil {
-		var c coverer
-		chunk = c.block(chunk)
-		edition.points = c.points
-	}
-	if e.portable {
-		checkPortability(chunk)
-	}
-	proto, err := lua.Compile(chunk, chunkName)
+	proto, err := compileChunk(s.source, chunkName, func(chunk []ast.Stmt) []ast.Stmt {
+		if e.coverage != nil {
+			var c coverer
+			chunk = c.block(chunk)
+			edition.points = c.points
+		}
+		if e.portable {
+			checkPortability(chunk)
+		}
+		return chunk
+	})
 	if err != nil {
-		return nil, compileError(err, s.source)
+		return nil, Error(oneLine("ERR Error compiling script (new function): " + err.Error()))
 	}
 	edition.proto = proto
 	if e.instrumented == nil {

@@ -2,6 +2,7 @@ package luatest
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -31,6 +32,9 @@ func formatSpecial(x float64) (string, bool) {
 	return s, true
 }
 
+// nan is C's, which is not math.NaN: its bits show when they are packed.
+var nan = math.Float64frombits(0x7ff8 << 48)
+
 // parseFloat reads all of s as C's strtod does: leading white space, decimal
 // or hexadecimal digits, inf and nan. Out of range is an infinity.
 func parseFloat(s string) (float64, bool) {
@@ -46,7 +50,11 @@ func parseFloat(s string) (float64, bool) {
 		s += "p0" // strconv requires the exponent that C leaves out
 	}
 	if digits == "nan" {
-		return math.NaN(), true
+		sign := 1.0
+		if s[0] == '-' {
+			sign = -1
+		}
+		return math.Copysign(nan, sign), true
 	}
 	x, err := strconv.ParseFloat(s, 64)
 	if err != nil && err.(*strconv.NumError).Err != strconv.ErrRange {
@@ -54,6 +62,16 @@ func parseFloat(s string) (float64, bool) {
 	}
 	return x, true
 }
+
+// floatPrefix returns the length of the longest prefix of s that C's strtod
+// reads: an optional sign, then digits, an infinity or a NaN. There is no white
+// space before it.
+func floatPrefix(s string) int {
+	return len(floatSyntax.FindString(s))
+}
+
+var floatSyntax = regexp.MustCompile(`(?i)^[-+]?(0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(p[-+]?[0-9]+)?|` +
+	`([0-9]+\.?[0-9]*|\.[0-9]+)(e[-+]?[0-9]+)?|inf(inity)?|nan)`)
 
 // parseScore reads a score or an increment: a float without white space
 // before it, within range, and not NaN.

@@ -3,6 +3,7 @@ package luatest
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 
@@ -29,73 +30,44 @@ func compile(digest, source string) (*script, Error) {
 	if strings.HasPrefix(source, "#!") {
 		return nil, "ERR luatest: scripts with a shebang are not modelled"
 	}
-	chunk, invalid := parseScript(source)
-	if invalid != "" {
-		return nil, invalid
-	}
-	proto, err := lua.Compile(chunk, chunkName)
+	proto, err := compileChunk(source, chunkName)
 	if err != nil {
-		return nil, compileError(err, source)
+		return nil, Error(oneLine("ERR Error compiling script (new function): " + err.Error()))
 	}
 	return &script{digest: digest, source: source, proto: proto}, ""
 }
 
-func parseScript(source string) ([]ast.Stmt, Error) {
-	chunk, err := parse.Parse(strings.NewReader(source), chunkName)
+// compileChunk compiles source as Lua 5.1 reads it. Errors begin with the
+// chunk's name, as it is shown, and the line.
+func compileChunk(source, shown string, instrument ...func([]ast.Stmt) []ast.Stmt) (*lua.FunctionProto, error) {
+	chunk, err := parse.Parse(strings.NewReader(source), shown)
 	if err != nil {
-		return nil, compileError(err, source)
+		return nil, compileError(err, source, shown)
 	}
-	if line := gotoLine(reflect.ValueOf(chunk)); line > 0 {
-		return nil, Error(fmt.Sprintf("ERR Error compiling script (new function): %s:%d: Lua 5.1 has no goto and no labels", chunkName, line))
+	for _, put := range instrument {
+		chunk = put(chunk)
 	}
-	return chunk, ""
+	if err := asLua51(reflect.ValueOf(chunk)); err != nil {
+		return nil, fmt.Errorf("%s:%w", shown, err)
+	}
+	proto, err := lua.Compile(chunk, shown)
+	if err != nil {
+		return nil, compileError(err, source, shown)
+	}
+	linkConcat(proto)
+	return proto, nil
 }
 
-func compileError(err error, source string) Error {
-	text := fmt.Sprintf("%s: %v", chunkName, err)
+func compileError(err error, source, shown string) error {
 	var syntax *parse.Error
-	if errors.As(err, &syntax) {
-		line, near := syntax.Pos.Line, syntax.Token
-		if line == parse.EOF {
-			line, near = 1+strings.Count(source, "\n"), "<eof>"
-		}
-		text = fmt.Sprintf("%s:%d: %s near '%s'", chunkName, line, syntax.Message, near)
+	if !errors.As(err, &syntax) {
+		return fmt.Errorf("%s: %w", shown, err)
 	}
-	return Error(oneLine("ERR Error compiling script (new function): " + text))
-}
-
-// gotoLine returns the line of the first goto or label in a syntax tree, or 0.
-// Both are gopher-lua's extensions.
-func gotoLine(v reflect.Value) int {
-	switch v.Kind() {
-	case reflect.Interface, reflect.Pointer:
-		if v.IsNil() {
-			return 0
-		}
-		switch stmt := v.Interface().(type) {
-		case *ast.GotoStmt:
-			return stmt.Line()
-		case *ast.LabelStmt:
-			return stmt.Line()
-		}
-		return gotoLine(v.Elem())
-	case reflect.Slice:
-		for i := range v.Len() {
-			if line := gotoLine(v.Index(i)); line > 0 {
-				return line
-			}
-		}
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if !v.Type().Field(i).IsExported() {
-				continue
-			}
-			if line := gotoLine(v.Field(i)); line > 0 {
-				return line
-			}
-		}
+	line, near := syntax.Pos.Line, syntax.Token
+	if line == parse.EOF {
+		line, near = 1+strings.Count(source, "\n"), "<eof>"
 	}
-	return 0
+	return fmt.Errorf("%s:%d: %s near '%s'", shown, line, syntax.Message, near)
 }
 
 // sandbox is the Lua state in which an engine's scripts run, one after another.
@@ -107,15 +79,21 @@ type sandbox struct {
 	globals *lua.LTable
 	// behind has, for each read-only table, the table that holds its contents.
 	behind map[*lua.LTable]*lua.LTable
+	// globalMeta is what scripts see as the metatable of _G.
+	globalMeta *lua.LTable
+	// sources has the names of the chunks that scripts loaded, by how they are shown.
+	sources map[string]string
 	// onError completes an error with the place where it was raised.
-	onError  *lua.LFunction
-	identity *lua.LFunction
-	methods  *lua.LTable // the metatable of strings
-	next     *lua.LFunction
-	random   drand48
-	current  *scriptRun
-	meter    meter
-	counts   []count // of the running script's points
+	onError   *lua.LFunction
+	identity  *lua.LFunction
+	next      *lua.LFunction
+	nextIndex *lua.LFunction
+	null      *lua.LUserData // cjson.null
+	random    drand48
+	current   *scriptRun
+	meter     meter
+	methods   *lua.LTable // the metatable of strings
+	counts    []count     // of the running script's points
 	// environments are those of instrumented scripts, by whether they check portability.
 	environments   map[bool]*lua.LTable
 	checkedMethods *lua.LTable // of strings, where portability is checked
@@ -139,91 +117,114 @@ func newSandbox(e *Engine) *sandbox {
 		RegistryMaxSize:     registryMaxSize,
 		RegistryGrowStep:    registrySize,
 	})
-	s := &sandbox{engine: e, state: l, behind: map[*lua.LTable]*lua.LTable{}, random: newDrand48(0), environments: map[bool]*lua.LTable{}}
+	s := &sandbox{
+		engine: e, state: l, behind: map[*lua.LTable]*lua.LTable{}, sources: map[string]string{}, random: newDrand48(0),
+		environments: map[bool]*lua.LTable{},
+	}
 	s.onError = l.NewFunction(s.locate)
 	s.identity = l.NewFunction(func(*lua.LState) int { return 1 })
-	for _, open := range []lua.LGFunction{lua.OpenBase, lua.OpenTable, lua.OpenString, lua.OpenMath, lua.OpenCoroutine} {
-		l.Push(l.NewFunction(open))
-		l.Call(0, 0)
-	}
+	s.next = l.NewFunction(s.luaNext)
+	s.nextIndex = l.NewFunction(s.luaNextIndex)
+	s.null = l.NewUserData()
 	s.openGlobals()
 	l.SetContext(&s.meter)
 	return s
 }
 
-// Redis's globals, and those functions of its libraries that gopher-lua has.
-// library replaces some and adds those that gopher-lua lacks.
-var (
-	baseNames = []string{
-		"_VERSION", "assert", "getmetatable", "ipairs", "load", "loadstring",
-		"rawequal", "select", "type", "xpcall",
-	}
-	libraryNames = map[string][]string{
-		"coroutine": {"create", "resume", "running", "status", "wrap", "yield"},
-		"math": {
-			"abs", "acos", "asin", "atan", "atan2", "ceil", "cos", "cosh", "deg", "exp", "floor", "fmod", "frexp",
-			"ldexp", "log", "log10", "max", "min", "mod", "modf", "pi", "pow", "rad", "sin", "sinh", "sqrt", "tan", "tanh",
-		},
-		"string": {"byte", "char", "dump", "find", "gfind", "gmatch", "gsub", "len", "match", "rep", "reverse", "sub"},
-		"table":  {"getn", "maxn", "sort"},
-	}
-)
-
-// openGlobals moves what Redis has out of the table of globals, and empties it.
+// openGlobals fills the table of globals, which is empty at first and stays
+// so: a script sees what lies behind it.
 func (s *sandbox) openGlobals() {
 	l := s.state
+	l.Push(l.NewFunction(lua.OpenCoroutine))
+	l.Call(0, 0)
+	s.meterCoroutines(l.G.Global.RawGetString("coroutine").(*lua.LTable))
+	libraries := s.libraries()
 	global := l.G.Global
+	global.RawSetString("coroutine", lua.LNil)
 	s.globals = l.NewTable()
-	for _, name := range baseNames {
-		s.globals.RawSetString(name, global.RawGetString(name))
-	}
-	added := s.library()
-	for name, f := range added[""] {
-		s.globals.RawSetString(name, f)
-	}
-	for library, names := range libraryNames {
-		contents := l.NewTable()
-		from := global.RawGetString(library).(*lua.LTable)
-		for _, name := range names {
-			contents.RawSetString(name, from.RawGetString(name))
+	for library, values := range libraries {
+		contents := s.globals
+		if library != "" {
+			contents = l.NewTable()
+			s.globals.RawSetString(library, s.protect(l.NewTable(), contents))
 		}
-		for name, f := range added[library] {
-			contents.RawSetString(name, f)
+		for name, v := range values {
+			contents.RawSetString(name, v)
 		}
-		if library == "coroutine" {
-			s.meterCoroutines(contents)
-		}
-		s.globals.RawSetString(library, s.protect(l.NewTable(), contents))
 	}
-	redis := l.NewTable()
-	for name, f := range s.redisTable() {
-		redis.RawSetString(name, f)
-	}
-	s.globals.RawSetString("redis", s.protect(l.NewTable(), redis))
-
-	// The methods of strings are found in the contents directly: one step less
-	// for each s:sub(). Scripts are shown a read-only table instead.
-	library := s.globals.RawGetString("string").(*lua.LTable)
-	methods, shown := l.NewTable(), l.NewTable()
-	shown.RawSetString("__index", library)
-	methods.RawSetString("__index", s.behind[library])
-	methods.RawSetString("__metatable", s.protect(l.NewTable(), shown))
-	l.SetMetatable(lua.LString(""), methods)
-	s.methods = methods
-
-	var names []string
-	global.ForEach(func(name, _ lua.LValue) { names = append(names, name.String()) })
-	for _, name := range names {
-		global.RawSetString(name, lua.LNil)
-	}
+	s.openStrings()
 	s.globals.RawSetString("_G", global)
+	s.globals.RawSetString("__redis__err__handler", s.onError)
 	undeclared := l.NewTable()
 	undeclared.RawSetString("__index", l.NewFunction(func(l *lua.LState) int {
-		l.RaiseError("Script attempted to access nonexistent global variable '%s'", l.Get(2).String())
+		name, ok := stringOf(l.Get(2))
+		if !ok {
+			fail(l, "Second argument to luaProtectedTableError must be a string or number")
+		}
+		fail(l, "Script attempted to access nonexistent global variable '%s'", cString(name))
 		return 0
 	}))
 	s.globals.Metatable = undeclared
+	s.globalMeta = s.protect(l.NewTable(), undeclared)
 	s.protect(global, s.globals)
+}
+
+// openStrings gives strings their metatable.
+func (s *sandbox) openStrings() {
+	l := s.state
+	methods := l.NewTable()
+	// Methods are found in the contents directly: one step less for each
+	// s:sub(). Scripts are shown a read-only table instead.
+	library := s.globals.RawGetString("string").(*lua.LTable)
+	methods.RawSetString("__index", s.behind[library])
+	shown := l.NewTable()
+	shown.RawSetString("__index", library)
+	methods.RawSetString("__metatable", s.protect(l.NewTable(), shown))
+	// Where there is a metamethod gopher-lua does not read strings as numbers itself.
+	for event, f := range arithmetic {
+		methods.RawSetString(event, l.NewFunction(func(l *lua.LState) int { return stringArithmetic(l, event, f) }))
+	}
+	l.SetMetatable(lua.LString(""), methods)
+	s.methods = methods
+}
+
+// arithmetic is what the operators do to numbers, by their metamethods' names.
+var arithmetic = map[string]func(x, y float64) float64{
+	"__add": func(x, y float64) float64 { return x + y },
+	"__sub": func(x, y float64) float64 { return x - y },
+	"__mul": func(x, y float64) float64 { return x * y },
+	"__div": func(x, y float64) float64 { return x / y },
+	"__mod": func(x, y float64) float64 { return x - math.Floor(x/y)*y },
+	"__pow": math.Pow,
+	"__unm": func(x, _ float64) float64 { return -x },
+}
+
+// stringArithmetic is an operator of which at least one operand is a string.
+func stringArithmetic(l *lua.LState, event string, operator func(x, y float64) float64) int {
+	a, b := l.Get(1), l.Get(2)
+	if event == "__unm" {
+		b = a // as Lua 5.1 passes it
+	}
+	x, okX := numberOf(a)
+	y, okY := numberOf(b)
+	if okX && okY {
+		l.Push(lua.LNumber(operator(x, y)))
+		return 1
+	}
+	// The first operand is a string, or has no metamethod.
+	if f := l.GetMetaField(b, event); b.Type() != lua.LTString && f != lua.LNil {
+		l.Push(f)
+		l.Push(a)
+		l.Push(b)
+		l.Call(2, 1)
+		return 1
+	}
+	wrong := b
+	if !okX {
+		wrong = a
+	}
+	fail(l, "attempt to perform arithmetic on a %s value", wrong.Type())
+	return 0
 }
 
 const readOnlyText = "Attempt to modify a readonly table"
@@ -231,21 +232,14 @@ const readOnlyText = "Attempt to modify a readonly table"
 // protect makes proxy, an empty table, a read-only view of contents.
 func (s *sandbox) protect(proxy, contents *lua.LTable) *lua.LTable {
 	l := s.state
-	meta, shown := l.NewTable(), l.NewTable()
-	refuse := l.NewFunction(func(l *lua.LState) int {
-		l.RaiseError(readOnlyText)
-		return 0
-	})
+	meta := l.NewTable()
 	meta.RawSetString("__index", contents)
-	meta.RawSetString("__newindex", refuse)
+	meta.RawSetString("__newindex", l.NewFunction(func(l *lua.LState) int {
+		fail(l, readOnlyText)
+		return 0
+	}))
 	proxy.Metatable = meta
 	s.behind[proxy] = contents
-	// getmetatable shows an equally unwritable table in place of meta.
-	shownMeta := l.NewTable()
-	shownMeta.RawSetString("__newindex", refuse)
-	shown.Metatable = shownMeta
-	s.behind[shown] = l.NewTable()
-	meta.RawSetString("__metatable", shown)
 	return proxy
 }
 
@@ -254,6 +248,7 @@ func (s *sandbox) run(sc *script, keys, argv []string, readOnly bool) any {
 	l := s.state
 	run := s.engine.gate.newRun(sc.digest, keys, readOnly)
 	s.current = run
+	clear(s.sources)
 	s.globals.RawSetString("KEYS", stringTable(l, keys))
 	s.globals.RawSetString("ARGV", stringTable(l, argv))
 	l.Push(s.function(sc))
@@ -261,20 +256,20 @@ func (s *sandbox) run(sc *script, keys, argv []string, readOnly bool) any {
 	err := l.PCall(0, 1, s.onError)
 	breach := s.finish(sc)
 	s.current = nil
+	if breach != "" {
+		l.SetTop(0)
+		return breach
+	}
 	if run.overBudget() {
 		// Whatever the script made of the error.
 		l.SetTop(0)
 		return run.budgetError()
 	}
-	if breach != "" {
-		l.SetTop(0)
-		return breach
-	}
 	if err != nil {
 		l.SetTop(0)
 		return s.errorOf(err, sc.digest)
 	}
-	reply := toReply(l.Get(-1), 0)
+	reply := toReply(l.Get(-1), replyStart)
 	l.SetTop(0)
 	return reply
 }
@@ -295,19 +290,33 @@ func (s *sandbox) locate(l *lua.LState) int {
 		raised = l.NewTable()
 		raised.RawSetString("err", lua.LString("ERR "+toString(l.Get(1))))
 	}
-	for level := 1; ; level++ {
-		frame, ok := l.GetStack(level)
-		if !ok {
-			break
+	// Redis looks past one function that is not Lua's, not past two.
+	frame, ok := l.GetStack(1)
+	if caller, more := l.GetStack(2); ok && more && isGo(l, frame) {
+		frame = caller
+	}
+	switch {
+	case !ok:
+	case isGo(l, frame):
+		raised.RawSetString("source", lua.LString("=[C]"))
+		raised.RawSetString("line", lua.LNumber(-1))
+	default:
+		l.GetInfo("Sl", frame, nil)
+		source, loaded := s.sources[frame.Source]
+		if !loaded {
+			source = "@" + frame.Source
 		}
-		if _, err := l.GetInfo("Sl", frame, nil); err == nil && frame.What != "G" {
-			raised.RawSetString("source", lua.LString("@"+frame.Source))
-			raised.RawSetString("line", lua.LNumber(frame.CurrentLine))
-			break
-		}
+		raised.RawSetString("source", lua.LString(source))
+		raised.RawSetString("line", lua.LNumber(frame.CurrentLine))
 	}
 	l.Push(raised)
 	return 1
+}
+
+// isGo reports whether a frame is that of a function written in Go.
+func isGo(l *lua.LState, frame *lua.Debug) bool {
+	f, err := l.GetInfo("f", frame, nil)
+	return err == nil && f.(*lua.LFunction).IsG
 }
 
 func (s *sandbox) errorOf(err error, digest string) Error {

@@ -1,0 +1,551 @@
+package luatest
+
+import (
+	"math"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	lua "github.com/yuin/gopher-lua"
+)
+
+// cjsonSettings are those of one cjson table. They outlive the script that
+// changes them, until SCRIPT FLUSH.
+type cjsonSettings struct {
+	sparseConvert  bool
+	sparseRatio    int
+	sparseSafe     int
+	encodeMaxDepth int
+	decodeMaxDepth int
+	precision      int
+	keepBuffer     bool
+	encodeInvalid  int // an index of invalidNumbers
+	decodeInvalid  bool
+	sandbox        *sandbox
+}
+
+// invalidNumbers says what becomes of NaN and infinities: an error, text that
+// is not JSON, or null.
+var (
+	offOn          = []string{"off", "on"}
+	invalidNumbers = []string{"off", "on", "null"}
+)
+
+// cjsonTable returns a new table cjson, with its own settings.
+func (s *sandbox) cjsonTable() *lua.LTable {
+	c := &cjsonSettings{
+		sparseRatio: 2, sparseSafe: 10, encodeMaxDepth: 1000, decodeMaxDepth: 1000,
+		precision: 14, keepBuffer: true, decodeInvalid: true, sandbox: s,
+	}
+	l := s.state
+	t := l.NewTable()
+	for name, f := range map[string]lua.LGFunction{
+		"encode":                  c.encode,
+		"decode":                  c.decode,
+		"encode_max_depth":        integerSetting(&c.encodeMaxDepth, 1, math.MaxInt32),
+		"decode_max_depth":        integerSetting(&c.decodeMaxDepth, 1, math.MaxInt32),
+		"encode_number_precision": integerSetting(&c.precision, 1, 14),
+		"encode_keep_buffer":      boolSetting(&c.keepBuffer),
+		"decode_invalid_numbers":  boolSetting(&c.decodeInvalid),
+		"encode_invalid_numbers": func(l *lua.LState) int {
+			atMost(l, 1)
+			c.encodeInvalid = optionArgument(l, 1, invalidNumbers, c.encodeInvalid)
+			if c.encodeInvalid < 2 {
+				l.Push(lua.LBool(c.encodeInvalid == 1))
+			} else {
+				l.Push(lua.LString(invalidNumbers[c.encodeInvalid]))
+			}
+			return 1
+		},
+		"encode_sparse_array": func(l *lua.LState) int {
+			atMost(l, 3)
+			return setBool(l, 1, &c.sparseConvert) +
+				setInteger(l, 2, &c.sparseRatio, 0, math.MaxInt32) +
+				setInteger(l, 3, &c.sparseSafe, 0, math.MaxInt32)
+		},
+		"new": func(l *lua.LState) int {
+			l.Push(s.cjsonTable())
+			return 1
+		},
+	} {
+		t.RawSetString(name, l.NewFunction(f))
+	}
+	t.RawSetString("null", s.null)
+	t.RawSetString("_NAME", lua.LString("cjson"))
+	t.RawSetString("_VERSION", lua.LString("2.1.0"))
+	return t
+}
+
+// atMost refuses more than n arguments, and makes them n with nils.
+func atMost(l *lua.LState, n int) {
+	if l.GetTop() > n {
+		badArgument(l, n+1, "found too many arguments")
+	}
+	l.SetTop(n)
+}
+
+func integerSetting(setting *int, low, high int) lua.LGFunction {
+	return func(l *lua.LState) int {
+		atMost(l, 1)
+		return setInteger(l, 1, setting, low, high)
+	}
+}
+
+func boolSetting(setting *bool) lua.LGFunction {
+	return func(l *lua.LState) int {
+		atMost(l, 1)
+		return setBool(l, 1, setting)
+	}
+}
+
+// setInteger sets setting to argument n, if there is one, and pushes it.
+func setInteger(l *lua.LState, n int, setting *int, low, high int) int {
+	if l.Get(n) != lua.LNil {
+		value := intArgument(l, n)
+		if value < low || value > high {
+			badArgument(l, 1, "expected integer between "+formatFloat(float64(low), 14)+" and "+formatFloat(float64(high), 14))
+		}
+		*setting = value
+	}
+	l.Push(lua.LNumber(*setting))
+	return 1
+}
+
+// setBool sets setting to argument n, if there is one, and pushes it.
+func setBool(l *lua.LState, n int, setting *bool) int {
+	now := 0
+	if *setting {
+		now = 1
+	}
+	*setting = optionArgument(l, n, offOn, now) == 1
+	l.Push(lua.LBool(*setting))
+	return 1
+}
+
+// optionArgument returns which of options argument n is, where a boolean is
+// one of the first two, or fallback if it is nil.
+func optionArgument(l *lua.LState, n int, options []string, fallback int) int {
+	switch v := l.Get(n).(type) {
+	case *lua.LNilType:
+		return fallback
+	case lua.LBool:
+		if v {
+			return 1
+		}
+		return 0
+	}
+	text := stringArgument(l, n)
+	for i, option := range options {
+		if option == text {
+			return i
+		}
+	}
+	badArgument(l, n, "invalid option '"+text+"'")
+	return 0
+}
+
+func oneArgument(l *lua.LState) {
+	if l.GetTop() != 1 {
+		badArgument(l, 1, "expected 1 argument")
+	}
+}
+
+func (c *cjsonSettings) encode(l *lua.LState) int {
+	oneArgument(l)
+	e := &jsonEncoder{cjsonSettings: c, l: l}
+	e.value(l.Get(1), 0, 1)
+	l.Push(lua.LString(e.out.String()))
+	return 1
+}
+
+type jsonEncoder struct {
+	*cjsonSettings
+	l   *lua.LState
+	out strings.Builder
+}
+
+func (e *jsonEncoder) refuse(v lua.LValue, reason string) {
+	fail(e.l, "Cannot serialise %s: %s", v.Type(), reason)
+}
+
+// value appends v, which lies in depth tables; used values are on the stack of
+// the C function.
+func (e *jsonEncoder) value(v lua.LValue, depth, used int) {
+	switch v := v.(type) {
+	case lua.LString:
+		e.string(string(v))
+	case lua.LNumber:
+		e.number(v)
+	case lua.LBool:
+		e.out.WriteString(v.String())
+	case *lua.LNilType:
+		e.out.WriteString("null")
+	case *lua.LTable:
+		depth++
+		if depth > e.encodeMaxDepth || used+3 > stackLimit {
+			fail(e.l, "Cannot serialise, excessive nesting (%d)", depth)
+		}
+		t := e.sandbox.contents(v)
+		if n := e.arrayLength(t); n > 0 {
+			e.array(t, n, depth, used)
+		} else {
+			e.object(t, depth, used)
+		}
+	default:
+		if v == e.sandbox.null {
+			e.out.WriteString("null")
+			return
+		}
+		e.refuse(v, "type not supported")
+	}
+}
+
+// arrayLength returns the highest index of a table that is encoded as an
+// array, or 0 or less.
+func (e *jsonEncoder) arrayLength(t *lua.LTable) int {
+	highest, items := 0, 0
+	for k, _ := t.Next(lua.LNil); k != lua.LNil; k, _ = t.Next(k) {
+		n, ok := k.(lua.LNumber)
+		if !ok || n < 1 || math.Floor(float64(n)) != float64(n) {
+			return -1
+		}
+		if n > lua.LNumber(highest) {
+			highest = int(n)
+			if n > math.MaxInt32 {
+				highest = math.MinInt32 // what a C int makes of it
+			}
+		}
+		items++
+	}
+	if e.sparseRatio > 0 && highest > items*e.sparseRatio && highest > e.sparseSafe {
+		if !e.sparseConvert {
+			e.refuse(t, "excessively sparse array")
+		}
+		return -1
+	}
+	return highest
+}
+
+func (e *jsonEncoder) array(t *lua.LTable, n, depth, used int) {
+	for i := 1; i <= n; i++ {
+		e.out.WriteByte("[,"[min(i-1, 1)])
+		e.value(t.RawGet(lua.LNumber(i)), depth, used+1)
+	}
+	e.out.WriteByte(']')
+}
+
+func (e *jsonEncoder) object(t *lua.LTable, depth, used int) {
+	e.out.WriteByte('{')
+	comma := ""
+	for k, v := t.Next(lua.LNil); k != lua.LNil; k, v = t.Next(k) {
+		e.out.WriteString(comma)
+		comma = ","
+		switch k := k.(type) {
+		case lua.LString:
+			e.string(string(k))
+		case lua.LNumber:
+			e.out.WriteByte('"')
+			e.number(k)
+			e.out.WriteByte('"')
+		default:
+			e.refuse(k, "table key must be a number or string")
+		}
+		e.out.WriteByte(':')
+		e.value(v, depth, used+2)
+	}
+	e.out.WriteByte('}')
+}
+
+func (e *jsonEncoder) number(n lua.LNumber) {
+	x := float64(n)
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		switch {
+		case e.encodeInvalid == 0:
+			e.refuse(n, "must not be NaN or Inf")
+		case e.encodeInvalid == 2:
+			e.out.WriteString("null")
+			return
+		case math.IsNaN(x):
+			e.out.WriteString("nan")
+			return
+		}
+	}
+	e.out.WriteString(formatFloat(x, e.precision))
+}
+
+// jsonEscapes are by byte, "" for a byte that stands for itself.
+var jsonEscapes = func() (escapes [256]string) {
+	const hex = "0123456789abcdef"
+	for c := range byte(' ') {
+		escapes[c] = `\u00` + string([]byte{hex[c>>4], hex[c&15]})
+	}
+	escapes[0x7f] = `\u007f`
+	for c, letter := range jsonLetters {
+		escapes[letter] = `\` + string(rune(c))
+	}
+	return escapes
+}()
+
+// jsonLetters are what may follow a backslash, apart from u, and what it means.
+var jsonLetters = map[byte]byte{
+	'"': '"', '\\': '\\', '/': '/', 'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t',
+}
+
+func (e *jsonEncoder) string(text string) {
+	e.out.WriteByte('"')
+	for i := range len(text) {
+		if escape := jsonEscapes[text[i]]; escape != "" {
+			e.out.WriteString(escape)
+		} else {
+			e.out.WriteByte(text[i])
+		}
+	}
+	e.out.WriteByte('"')
+}
+
+func (c *cjsonSettings) decode(l *lua.LState) int {
+	oneArgument(l)
+	text := stringArgument(l, 1)
+	if len(text) >= 2 && (text[0] == 0 || text[1] == 0) {
+		fail(l, "JSON parser does not support UTF-16 or UTF-32")
+	}
+	d := &jsonDecoder{cjsonSettings: c, l: l, text: cString(text)}
+	v := d.value(d.next(), 1)
+	if end := d.next(); end.kind != "T_END" {
+		d.unexpected("the end", end)
+	}
+	l.Push(v)
+	return 1
+}
+
+type jsonDecoder struct {
+	*cjsonSettings
+	l     *lua.LState
+	text  string
+	at    int
+	depth int
+}
+
+// jsonToken has a kind by the name that errors give it: a kind of cjson's, or
+// what is wrong with it.
+type jsonToken struct {
+	kind  string
+	index int
+	value lua.LValue
+}
+
+var jsonKinds = map[byte]string{
+	'{': "T_OBJ_BEGIN", '}': "T_OBJ_END", '[': "T_ARR_BEGIN", ']': "T_ARR_END", ':': "T_COLON", ',': "T_COMMA",
+}
+
+func (d *jsonDecoder) unexpected(wanted string, token jsonToken) {
+	fail(d.l, "Expected %s but found %s at character %d", wanted, token.kind, token.index+1)
+}
+
+// next reads one token.
+func (d *jsonDecoder) next() jsonToken {
+	d.at += len(d.text[d.at:]) - len(strings.TrimLeft(d.text[d.at:], " \t\n\r"))
+	start := d.at
+	rest := d.text[start:]
+	if rest == "" {
+		return jsonToken{kind: "T_END", index: start}
+	}
+	if kind := jsonKinds[rest[0]]; kind != "" {
+		d.at++
+		return jsonToken{kind: kind, index: start}
+	}
+	if rest[0] == '"' {
+		return d.stringToken()
+	}
+	if rest[0] == '-' || isDigit(rest[0]) {
+		if !d.decodeInvalid && isInvalidJSONNumber(rest) {
+			return jsonToken{kind: "invalid number", index: start}
+		}
+		return d.numberToken()
+	}
+	for _, word := range []struct {
+		text, kind string
+		value      lua.LValue
+	}{{"true", "T_BOOLEAN", lua.LTrue}, {"false", "T_BOOLEAN", lua.LFalse}, {"null", "T_NULL", d.sandbox.null}} {
+		if strings.HasPrefix(rest, word.text) {
+			d.at += len(word.text)
+			return jsonToken{word.kind, start, word.value}
+		}
+	}
+	if d.decodeInvalid && strings.IndexByte("+iInN", rest[0]) >= 0 && isInvalidJSONNumber(rest) {
+		return d.numberToken()
+	}
+	return jsonToken{kind: "invalid token", index: start}
+}
+
+// isInvalidJSONNumber reports whether text begins with a number that C reads
+// and JSON has not.
+func isInvalidJSONNumber(text string) bool {
+	if text[0] == '+' {
+		return true
+	}
+	text = strings.TrimPrefix(text, "-")
+	first := byteAt(text, 0)
+	if first == '0' {
+		second := byteAt(text, 1)
+		return second|0x20 == 'x' || isDigit(second)
+	}
+	if first <= '9' {
+		return false
+	}
+	word := strings.ToLower(head(text, 3))
+	return word == "inf" || word == "nan"
+}
+
+func (d *jsonDecoder) numberToken() jsonToken {
+	n := floatPrefix(d.text[d.at:])
+	if n == 0 {
+		return jsonToken{kind: "invalid number", index: d.at}
+	}
+	x, _ := parseFloat(d.text[d.at : d.at+n])
+	token := jsonToken{"T_NUMBER", d.at, lua.LNumber(x)}
+	d.at += n
+	return token
+}
+
+func (d *jsonDecoder) stringToken() jsonToken {
+	token := jsonToken{kind: "T_STRING", index: d.at}
+	invalid := func(problem string) jsonToken { return jsonToken{kind: problem, index: d.at} }
+	var out []byte
+	for d.at++; ; {
+		switch c := byteAt(d.text, d.at); c {
+		case 0:
+			return invalid("unexpected end of string")
+		case '"':
+			d.at++
+			token.value = lua.LString(out)
+			return token
+		case '\\':
+			letter := byteAt(d.text, d.at+1)
+			if letter == 'u' {
+				char, n := unicodeEscape(d.text[d.at:])
+				if n == 0 {
+					return invalid("invalid unicode escape code")
+				}
+				out = utf8.AppendRune(out, char)
+				d.at += n
+				continue
+			}
+			meaning, ok := jsonLetters[letter]
+			if !ok {
+				return invalid("invalid escape code")
+			}
+			out = append(out, meaning)
+			d.at += 2
+		default:
+			out = append(out, c)
+			d.at++
+		}
+	}
+}
+
+// unicodeEscape reads the \uXXXX, or the surrogate pair of two, that text
+// begins with, and returns how long it is, or 0.
+func unicodeEscape(text string) (char rune, length int) {
+	const escapeLength = 6
+	char = hex4(text)
+	switch {
+	case char < 0:
+		return 0, 0
+	case char&0xf800 != 0xd800:
+		return char, escapeLength
+	case char&0x400 != 0:
+		return 0, 0
+	}
+	low := hex4(text[escapeLength:])
+	if low&0xfc00 != 0xdc00 {
+		return 0, 0
+	}
+	return (char&0x3ff<<10 | low&0x3ff) + 0x10000, 2 * escapeLength
+}
+
+// hex4 returns the four hexadecimal digits of the \uXXXX that text begins
+// with, or -1.
+func hex4(text string) rune {
+	if len(text) < 6 || text[:2] != `\u` {
+		return -1
+	}
+	value, err := strconv.ParseUint(text[2:6], 16, 16)
+	if err != nil {
+		return -1
+	}
+	return rune(value)
+}
+
+// descend counts one more table around what is read.
+func (d *jsonDecoder) descend(used, slots int) {
+	d.depth++
+	if d.depth > d.decodeMaxDepth || used+slots > stackLimit {
+		fail(d.l, "Found too many nested data structures (%d) at character %d", d.depth, d.at)
+	}
+}
+
+// value converts a token and what belongs to it, when used values are on the
+// stack of the C function.
+func (d *jsonDecoder) value(token jsonToken, used int) lua.LValue {
+	switch token.kind {
+	case "T_STRING", "T_NUMBER", "T_BOOLEAN", "T_NULL":
+		return token.value
+	case "T_OBJ_BEGIN":
+		return d.object(used)
+	case "T_ARR_BEGIN":
+		return d.array(used)
+	}
+	d.unexpected("value", token)
+	return nil
+}
+
+func (d *jsonDecoder) object(used int) lua.LValue {
+	d.descend(used, 3)
+	t := d.l.NewTable()
+	token := d.next()
+	if token.kind == "T_OBJ_END" {
+		d.depth--
+		return t
+	}
+	for {
+		if token.kind != "T_STRING" {
+			d.unexpected("object key string", token)
+		}
+		if colon := d.next(); colon.kind != "T_COLON" {
+			d.unexpected("colon", colon)
+		}
+		t.RawSet(token.value, d.value(d.next(), used+2))
+		switch token = d.next(); token.kind {
+		case "T_OBJ_END":
+			d.depth--
+			return t
+		case "T_COMMA":
+		default:
+			d.unexpected("comma or object end", token)
+		}
+		token = d.next()
+	}
+}
+
+func (d *jsonDecoder) array(used int) lua.LValue {
+	d.descend(used, 2)
+	t := d.l.NewTable()
+	token := d.next()
+	if token.kind == "T_ARR_END" {
+		d.depth--
+		return t
+	}
+	for {
+		t.Append(d.value(token, used+1))
+		switch token = d.next(); token.kind {
+		case "T_ARR_END":
+			d.depth--
+			return t
+		case "T_COMMA":
+		default:
+			d.unexpected("comma or array end", token)
+		}
+		token = d.next()
+	}
+}
