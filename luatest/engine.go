@@ -257,7 +257,13 @@ func unknownCommand(args []string) Error {
 	return Error(oneLine("ERR unknown command '" + head(args[0], 128) + "', with args beginning with: " + shown.String()))
 }
 
-func head(s string, n int) string { return s[:min(n, len(s))] }
+func head(s string, n int) string { return cString(s[:min(n, len(s))]) }
+
+// cString is what C sees of s: it ends at the first NUL.
+func cString(s string) string {
+	s, _, _ = strings.Cut(s, "\x00")
+	return s
+}
 
 var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ")
 
