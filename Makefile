@@ -7,6 +7,7 @@ demo:
 	go run ./internal/demo -zoneinfo "$$(go env GOROOT)/lib/time/zoneinfo.zip"
 
 # All tests; each starts its own redis-server, which is installed where it may be.
+# WILDKEY_SERVERS=/opt/redis-6.2/redis-server:valkey-server has them run on each of these.
 test:
 	@command -v redis-server >/dev/null || sh .ci/install redis-server || \
 		echo "No redis-server: tests against a real server are skipped, only the embedded engine is tested."
@@ -36,9 +37,12 @@ fuzz:
 	for target in FuzzKey FuzzPattern FuzzMatch; do \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; done
 
-# The long forms of tests: 200,000 random keyspaces and patterns, some 20 minutes.
+# The long forms of random tests, each with its seed: patterns against a plain filter, some 20 minutes; all verbs
+# against a model, and commands and scripts on the engine against servers, some 10 minutes a server.
 soak:
 	go test -run TestMatchIsAFilter -timeout 2h -v . -match-cases 200000
+	go test -run TestModel -timeout 2h -v . -model-ops 100000
+	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
 
 # Side by side with what else people would use, on its own redis-server: some 15 minutes.
 bench:

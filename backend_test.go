@@ -17,19 +17,19 @@ import (
 )
 
 // backend is a server that one test has to itself: the engine of luatest, or
-// a redis-server process.
+// a process of a Redis or Valkey.
 type backend struct {
 	client *redis.Client
-	engine *luatest.Engine     // nil on a redis-server
+	engine *luatest.Engine     // nil on a server
 	server *redisserver.Server // nil on the engine
 }
 
-// onBackends runs a test on both kinds of server and afterwards holds the raw
-// keyspace of each against the invariant.
+// onBackends runs a test on the engine and on every server, and afterwards
+// holds the raw keyspace of each against the invariant.
 func onBackends(t *testing.T, test func(t *testing.T, b *backend), serverOptions ...string) {
 	t.Helper()
 	t.Run("engine", func(t *testing.T) { onEngine(t, test) })
-	t.Run("redis-server", func(t *testing.T) { onServer(t, test, serverOptions...) })
+	onServers(t, test, serverOptions...)
 }
 
 func onEngine(t *testing.T, test func(t *testing.T, b *backend)) {
@@ -42,12 +42,13 @@ func onEngine(t *testing.T, test func(t *testing.T, b *backend)) {
 	b.checkInvariant(t)
 }
 
-func onServer(t *testing.T, test func(t *testing.T, b *backend), options ...string) {
+func onServers(t *testing.T, test func(t *testing.T, b *backend), options ...string) {
 	t.Helper()
-	server := redisserver.Start(t, options...)
-	b := &backend{client: server.Client(t), server: server}
-	test(t, b)
-	b.checkInvariant(t)
+	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		b := &backend{client: server.Client(t), server: server}
+		test(t, b)
+		b.checkInvariant(t)
+	}, options...)
 }
 
 func (b *backend) cache(t testing.TB, options wildkey.Options) *wildkey.Cache {
@@ -161,6 +162,20 @@ func expiresAt(t testing.TB, client *redis.Client, name string) (ms int64, slack
 	ms, err = client.Eval(ctx, fromTimeLeft, []string{name}).Int64()
 	must(t, err)
 	return ms, 5
+}
+
+// lacksReadOnlyScripts is true of a Redis before 7.0, which has no EVALSHA_RO.
+// There a Cache, and so a test of it, makes do with EVALSHA.
+func lacksReadOnlyScripts(b *backend) bool {
+	return b.server != nil && b.server.Program.Before(7, 0)
+}
+
+// settle has the cache find out whether the server has EVALSHA_RO, which costs
+// one round trip, before a test counts them.
+func settle(t testing.TB, cache *wildkey.Cache) {
+	t.Helper()
+	_, err := cache.Count(ctx, wildkey.MustParsePattern("settle"))
+	must(t, err)
 }
 
 var ctx = context.Background()

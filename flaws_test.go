@@ -201,7 +201,7 @@ func TestFlawDeleteHidesErrors(t *testing.T) {
 	})
 	// The engine has no users. This is what matters: a log-out that was none.
 	t.Run("no permission", func(t *testing.T) {
-		onServer(t, func(t *testing.T, b *backend) {
+		onServers(t, func(t *testing.T, b *backend) {
 			b.do(t, "ACL", "SETUSER", "reader", "on", ">secret", "~*", "&*", "+@all", "-del", "-unlink", "-zrem")
 			reader := clientOf(t, b, func(o *redis.Options) { o.Username, o.Password = "reader", "secret" })
 
@@ -495,6 +495,7 @@ func TestFlawRoundTripPerTenEntries(t *testing.T) {
 
 		cache := cacheWith(t, client, wildkey.Options{})
 		must(t, cache.Load(ctx))
+		settle(t, cache)
 		for i := range records {
 			must(t, cache.Put(ctx, rec(wildkey.K(fmt.Sprint("k", i)), "v")))
 		}
@@ -667,6 +668,7 @@ func TestFlawIdleNightPurgesAll(t *testing.T) {
 			garbage = left
 		}
 
+		sweep := load(t, b.client, "sweep")
 		replies = nil
 		stats, err := cache.Sweep(ctx)
 		must(t, err)
@@ -675,7 +677,7 @@ func TestFlawIdleNightPurgesAll(t *testing.T) {
 		}
 		sum := 0
 		for _, reply := range replies {
-			if reply.Name() != "evalsha" {
+			if reply.Name() != "evalsha" || reply.Args()[1] != sweep {
 				continue
 			}
 			counts, err := reply.(*redis.Cmd).Int64Slice()
@@ -705,13 +707,12 @@ func TestFlawIdleNightPurgesAll(t *testing.T) {
 // takes a server in cluster mode; one that has all slots will do, since a
 // command's keys must share a slot even there.
 func TestFlawNoHashTag(t *testing.T) {
-	bus, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	busPort := bus.Addr().(*net.TCPAddr).Port
-	must(t, bus.Close())
-	// The default, the port and 10,000, may be beyond the last.
-	onServer(t, func(t *testing.T, b *backend) {
-		b.do(t, "CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+	onServers(t, func(t *testing.T, b *backend) {
+		slots := []any{"CLUSTER", "ADDSLOTS"}
+		for slot := range 16384 {
+			slots = append(slots, slot)
+		}
+		b.do(t, slots...)
 		eventually(t, "cluster_state:ok", func() bool {
 			return strings.Contains(b.client.ClusterInfo(ctx).Val(), "cluster_state:ok")
 		})
@@ -728,7 +729,7 @@ func TestFlawNoHashTag(t *testing.T) {
 		for name, client := range map[string]wildkey.Client{"node": b.client, "cluster": cluster} {
 			t.Run(name, func(t *testing.T) { everyVerb(t, client) })
 		}
-	}, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(busPort))
+	}, "--cluster-enabled", "yes")
 }
 
 // everyVerb calls each verb of a Cache on several keys, so that none gets by

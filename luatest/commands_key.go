@@ -69,7 +69,7 @@ func cmdExpire(e *Engine, args []string) any {
 		case "LT":
 			lt = true
 		default:
-			return Error(oneLine("ERR Unsupported option " + option))
+			return Error(oneLine("ERR Unsupported option " + cString(option)))
 		}
 	}
 	if nx && (xx || gt || lt) {
@@ -192,8 +192,12 @@ func parseScan(options []string, allowType bool) (scanOptions, Error) {
 	return o, ""
 }
 
-// parseCursor reads a cursor as strtoul does, a negative one wrapping around.
+// parseCursor reads a cursor as strtoul does: an empty one is 0, and a negative
+// one wraps around.
 func parseCursor(s string) (uint64, bool) {
+	if s = cString(s); s == "" {
+		return 0, true
+	}
 	digits, negative := strings.CutPrefix(s, "-")
 	cursor, err := strconv.ParseUint(digits, 10, 64)
 	if negative {

@@ -257,7 +257,7 @@ func unknownCommand(args []string) Error {
 	return Error(oneLine("ERR unknown command '" + head(args[0], 128) + "', with args beginning with: " + shown.String()))
 }
 
-func head(s string, n int) string { return s[:min(n, len(s))] }
+func head(s string, n int) string { return cString(s[:min(n, len(s))]) }
 
 var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ")
 

@@ -3,14 +3,12 @@ package luatest
 import (
 	"context"
 	"fmt"
-	"math/rand"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
@@ -193,71 +191,60 @@ func TestSetUserRefusesWrongRules(t *testing.T) {
 	expect(t, e, nil, "GET", "k")
 }
 
-// onRedis70 starts a server and skips the test unless it is of the version
-// whose tables and words the gate has.
-func onRedis70(t *testing.T, options ...string) (*redisserver.Server, *redis.Client) {
-	t.Helper()
-	server := redisserver.Start(t, options...)
-	client := server.Client(t)
-	info, err := client.Info(context.Background(), "server").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !strings.Contains(info, "redis_version:7.0.") {
-		t.Skip("the server is not Redis 7.0")
-	}
-	return server, client
-}
-
 // TestCommandInfo compares the command table with the server's.
 func TestCommandInfo(t *testing.T) {
-	_, client := onRedis70(t)
-	known := map[string]flags{
-		"write": write, "readonly": readOnly, "denyoom": denyOOM, "noscript": noScript, "admin": admin, "fast": fast,
-		"no_auth": noAuth,
-	}
-	// These say when a server that loads, is stale or is busy runs a command,
-	// and what MONITOR shows. The engine is never any of that.
-	notModelled := strings.Fields("loading stale allow_busy skip_monitor no_mandatory_keys movablekeys")
-	all := map[string]*command{}
-	for name, cmd := range commands {
-		all[name] = cmd
-		for _, sub := range cmd.subcommands {
-			all[sub.name] = sub
+	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		if !strings.HasPrefix(server.Program.String(), "redis-7.0.") {
+			t.Skip("the table is that of Redis 7.0")
 		}
-	}
-	for name, cmd := range all {
-		reply, err := client.Do(context.Background(), "COMMAND", "INFO", name).Slice()
-		if err != nil || len(reply) != 1 || reply[0] == nil {
-			t.Errorf("%s: COMMAND INFO replies %v, %v", name, reply, err)
-			continue
+		client := server.Client(t)
+		known := map[string]flags{
+			"write": write, "readonly": readOnly, "denyoom": denyOOM, "noscript": noScript, "admin": admin, "fast": fast,
+			"no_auth": noAuth,
 		}
-		info := reply[0].([]any)
-		var want flags
-		for _, flag := range info[2].([]any) {
-			if bit, ok := known[flag.(string)]; ok {
-				want |= bit
-			} else if !slices.Contains(notModelled, flag.(string)) {
-				t.Errorf("%s has the flag %s, which the test does not know", name, flag)
+		// These say when a server that loads, is stale or is busy runs a command,
+		// and what MONITOR shows. The engine is never any of that.
+		notModelled := strings.Fields("loading stale allow_busy skip_monitor no_mandatory_keys movablekeys")
+		all := map[string]*command{}
+		for name, cmd := range commands {
+			all[name] = cmd
+			for _, sub := range cmd.subcommands {
+				all[sub.name] = sub
 			}
 		}
-		if got := cmd.flags &^ (dangerous | reads | updates); got != want {
-			t.Errorf("%s has the flags %b, want %b", name, got, want)
-		}
-		if arity := int(info[1].(int64)); cmd.arity != arity {
-			t.Errorf("%s has the arity %d, want %d", name, cmd.arity, arity)
-		}
-		positions := []any{int64(cmd.firstKey), int64(cmd.lastKey), int64(cmd.keyStep)}
-		if diff := cmp.Diff(info[3:6], positions); diff != "" {
-			t.Errorf("%s: key positions (-want +got)\n%s", name, diff)
-		}
-		for _, category := range aclCategories {
-			if want := slices.Contains(info[6].([]any), any("@"+category)); cmd.inCategory(category) != want {
-				t.Errorf("%s in @%s is %v, want %v", name, category, !want, want)
+		for name, cmd := range all {
+			reply, err := client.Do(context.Background(), "COMMAND", "INFO", name).Slice()
+			if err != nil || len(reply) != 1 || reply[0] == nil {
+				t.Errorf("%s: COMMAND INFO replies %v, %v", name, reply, err)
+				continue
 			}
+			info := reply[0].([]any)
+			var want flags
+			for _, flag := range info[2].([]any) {
+				if bit, ok := known[flag.(string)]; ok {
+					want |= bit
+				} else if !slices.Contains(notModelled, flag.(string)) {
+					t.Errorf("%s has the flag %s, which the test does not know", name, flag)
+				}
+			}
+			if got := cmd.flags &^ (dangerous | reads | updates); got != want {
+				t.Errorf("%s has the flags %b, want %b", name, got, want)
+			}
+			if arity := int(info[1].(int64)); cmd.arity != arity {
+				t.Errorf("%s has the arity %d, want %d", name, cmd.arity, arity)
+			}
+			positions := []any{int64(cmd.firstKey), int64(cmd.lastKey), int64(cmd.keyStep)}
+			if diff := cmp.Diff(info[3:6], positions); diff != "" {
+				t.Errorf("%s: key positions (-want +got)\n%s", name, diff)
+			}
+			for _, category := range aclCategories {
+				if want := slices.Contains(info[6].([]any), any("@"+category)); cmd.inCategory(category) != want {
+					t.Errorf("%s in @%s is %v, want %v", name, category, !want, want)
+				}
+			}
+			checkKeySpecs(t, cmd, info[8].([]any))
 		}
-		checkKeySpecs(t, cmd, info[8].([]any))
-	}
+	})
 }
 
 // checkKeySpecs compares what COMMAND INFO says of the keys with what a user
@@ -291,177 +278,5 @@ func checkKeySpecs(t *testing.T, cmd *command, specs []any) {
 	}
 	if found := spec["find_keys"].(map[any]any)["type"]; (found == "keynum") != (cmd.keyCount > 0) {
 		t.Errorf("%s: keys are found by %v", cmd.name, found)
-	}
-}
-
-// gateWrappers give a command to the gate in each of the ways that there are.
-var gateWrappers = []func(args []string) []string{
-	func(args []string) []string { return args },
-	func(args []string) []string {
-		return append([]string{"EVAL", "return redis.call(unpack(ARGV))", "0"}, args...)
-	},
-	func(args []string) []string {
-		return append([]string{"EVAL", "return redis.pcall(unpack(ARGV))", "0"}, args...)
-	},
-	func(args []string) []string {
-		return append([]string{"EVAL_RO", "return redis.pcall(unpack(ARGV))", "0"}, args...)
-	},
-	func(args []string) []string {
-		return append([]string{"EVAL", "redis.pcall('DEL', 'none') return redis.pcall(unpack(ARGV))", "0"}, args...)
-	},
-	func(args []string) []string {
-		return append([]string{"EVAL", "return redis.acl_check_cmd(unpack(ARGV))", "0"}, args...)
-	},
-	func(args []string) []string {
-		// Of these Redis reads arguments that are not there.
-		if args[0] == "SET" || strings.HasPrefix(args[0], "EVAL") {
-			return args
-		}
-		return append([]string{"EVAL", "return redis.acl_check_cmd(ARGV[1])", "0"}, args...)
-	},
-	func(args []string) []string {
-		return append([]string{"EVAL", "return 1", fmt.Sprint(len(args) - 1)}, args[1:]...)
-	},
-}
-
-// TestUsersAgainstServer gives users with random rules random commands, on the
-// engine and on a server, and compares the replies.
-func TestUsersAgainstServer(t *testing.T) {
-	server, admin := onRedis70(t)
-	ctx := context.Background()
-	rulePool := []string{
-		"~*", "~s", "~t", "~z", "~{t}*", "~l?x", "%R~*", "%W~*", "%R~s", "%W~s", "%RW~h", "%W~z", "%R~z", "allkeys",
-		"resetkeys", "+@all", "+@read", "+@write", "+@string", "+@sortedset", "+@hash", "+@keyspace", "+@fast", "+@slow",
-		"+@scripting", "-@dangerous", "-@write", "-@slow", "-get", "-set", "-zadd", "-del", "-eval", "+eval", "+eval_ro",
-		"+get", "+set", "-config", "+config|get", "+config|set", "-config|set", "+@connection", "-@connection",
-		"allcommands", "nocommands", "reset",
-	}
-	extra := []string{
-		"PING", "CONFIG GET nosuch", "CLIENT SETNAME x", "SELECT 0", "ECHO x", "FLUSHALL", "nosuch x", "SET <key> v GET",
-	}
-	phrases := []string{
-		"NOPERM", "executing the script can't run", "executing the script can't access", "access one of the keys", "OK",
-	}
-	engine := New()
-	engine.SetNow(time.Now())
-	seen := map[string]int{}
-	for seed := range int64(150) {
-		r := rand.New(rand.NewSource(seed))
-		rules := []string{"~*", "+@all"}
-		if r.Intn(2) == 0 {
-			rules = []string{"+eval", "+eval_ro"}
-		}
-		for range r.Intn(5) {
-			rules = append(rules, rulePool[r.Intn(len(rulePool))])
-		}
-		setup := append([]any{"ACL", "SETUSER", "somebody", "reset", "on", "nopass"}, anySlice(rules)...)
-		wantErr := admin.Do(ctx, setup...).Err()
-		gotErr := engine.SetUser(strings.Join(rules, " "))
-		if (wantErr == nil) != (gotErr == nil) {
-			t.Fatalf("%q: %v, the server says %v", rules, gotErr, wantErr)
-		}
-		if gotErr != nil {
-			setUser("~* +@all")(engine)
-			continue
-		}
-		user := dial(t, server.Addr)
-		if !slices.Contains(rules, "reset") { // a user who is off cannot come in
-			user.do(t, "AUTH", "somebody", "x")
-		} else {
-			continue
-		}
-		for range 60 {
-			args := randomCommand(r)
-			if r.Intn(6) == 0 {
-				args = strings.Fields(strings.ReplaceAll(extra[r.Intn(len(extra))], "<key>", pools["key"][r.Intn(3)]))
-			}
-			if args[0] == "CONFIG" && args[1] == "SET" {
-				continue
-			}
-			args = gateWrappers[r.Intn(len(gateWrappers))](args)
-			got, want := string(AppendReply(nil, engine.Do(args...))), user.do(t, args...)
-			if got != want {
-				t.Fatalf("seed %d: %q as %q\n got %q\nwant %q", seed, args, rules, got, want)
-			}
-			for _, phrase := range phrases {
-				if strings.Contains(want, phrase) {
-					seen[phrase]++
-				}
-			}
-		}
-	}
-	for _, phrase := range phrases {
-		if seen[phrase] < 20 {
-			t.Errorf("%q was replied %d times; the rules and commands do not try it", phrase, seen[phrase])
-		}
-	}
-}
-
-func anySlice(items []string) []any {
-	all := make([]any, len(items))
-	for i, item := range items {
-		all[i] = item
-	}
-	return all
-}
-
-// TestReplicaAgainstServer compares with a server that is a replica of itself:
-// one that nothing reaches, and that reaches nothing but itself.
-func TestReplicaAgainstServer(t *testing.T) {
-	server, client := onRedis70(t)
-	engine := New()
-	engine.SetNow(time.Now())
-	user := dial(t, server.Addr)
-	for _, args := range [][]string{{"MSET", "s", "5", "t", "x"}, {"ZADD", "z", "1", "a"}, {"HSET", "h", "f", "v"}} {
-		engine.Do(args...)
-		user.do(t, args...)
-	}
-	host, port, _ := strings.Cut(server.Addr, ":")
-	if err := client.Do(context.Background(), "REPLICAOF", host, port).Err(); err != nil {
-		t.Fatal(err)
-	}
-	engine.SetReplica(true)
-	r := rand.New(rand.NewSource(1))
-	for range 1000 {
-		args := gateWrappers[r.Intn(len(gateWrappers))](randomCommand(r))
-		got, want := string(AppendReply(nil, engine.Do(args...))), user.do(t, args...)
-		if got != want {
-			t.Fatalf("%q\n got %q\nwant %q\n%s", args, got, want, engine.Dump())
-		}
-	}
-}
-
-// TestClusterAgainstServer compares with a node that has the slot of the key
-// that the commands name, and no other.
-func TestClusterAgainstServer(t *testing.T) {
-	server, client := onRedis70(t, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no")
-	ctx := context.Background()
-	if err := client.ClusterAddSlots(ctx, Slot("{t}x")).Err(); err != nil {
-		t.Fatal(err)
-	}
-	for !strings.Contains(client.ClusterInfo(ctx).Val(), "cluster_state:ok") {
-		time.Sleep(10 * time.Millisecond)
-	}
-	engine := New()
-	engine.SetNow(time.Now())
-	engine.SetCluster(true)
-	user := dial(t, server.Addr)
-	for _, args := range [][]string{
-		{"SET", "t", "5"}, {"MSET", "t", "1", "s", "2"}, {"MSET", "t", "1", "{t}x", "2"}, {"MGET", "t", "t"},
-		{"DEL", "t", "s"}, {"EVALSHA", "nosuch", "2", "t", "s"},
-		{"EVAL", "return #KEYS", "2", "t", "s"}, {"EVAL", "return #KEYS", "2", "t", "{t}x"},
-		{"EVAL", "return redis.call('GET', 's')", "1", "t"}, {"EVAL", "return redis.pcall('GET', 's')", "1", "t"},
-		{"EVAL", "return redis.call('GET', '{t}x')", "1", "t"}, {"EVAL", "return redis.call('MGET', 't', 's')", "1", "t"},
-		{"EVAL", "return redis.call('MGET', 't', 's')", "0"}, {"EVAL", "return redis.call('GET', 't') or 'none'", "0"},
-		{"EVAL", "redis.call('SET', 't', '1') return redis.call('SET', 's', '1')", "1", "t"},
-		{"EVAL", "redis.pcall('SET', 's', '1') return redis.call('SET', 't', '1')", "1", "t"},
-		{"EVAL_RO", "return redis.call('SET', 's', '1')", "1", "t"}, {"EVAL", "return redis.call('ECHO', 's')", "1", "t"},
-		{"EVAL", "return 1", "x", "t", "s"}, {"EVAL", "return 1", "9", "t", "s"},
-		{"SELECT", "0"}, {"SELECT", "99"}, {"GET", "t"},
-	} {
-		got, want := string(AppendReply(nil, engine.Do(args...))), user.do(t, args...)
-		if got != want {
-			t.Errorf("%q\n got %q\nwant %q", args, got, want)
-		}
 	}
 }

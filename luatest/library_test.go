@@ -1,4 +1,4 @@
-package luatest
+package luatest_test
 
 import (
 	"fmt"
@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/wildkey/wildkey/internal/redisserver"
+	"github.com/wildkey/wildkey/luatest"
 )
 
 // showLua is Lua code that makes a text of any values, the same for equal ones:
@@ -121,67 +124,69 @@ func randomFormat(r *rand.Rand) string {
 // TestLibrariesAgainstServer compares library functions on random arguments. A
 // case is a line of Lua that says what to do with the arguments a and b.
 func TestLibrariesAgainstServer(t *testing.T) {
-	engine := New()
-	server := dialServer(t)
-	for _, test := range []struct {
-		name, lua string
-		a, b      func(*rand.Rand) string
-	}{
-		{
-			"find", "return attempt(string.find, a, b, 2) .. attempt(string.match, a, b)",
-			randomSubject, randomPattern,
-		},
-		{
-			"gsub", "return attempt(string.gsub, a, b, '<%0%1>') .. attempt(string.gsub, a, b, show)",
-			randomSubject, randomPattern,
-		},
-		{
-			"gmatch", `return attempt(function()
+	redisserver.Each(t, func(t *testing.T, s *redisserver.Server) {
+		engine := luatest.New()
+		server := dial(t, s.Addr)
+		for _, test := range []struct {
+			name, lua string
+			a, b      func(*rand.Rand) string
+		}{
+			{
+				"find", "return attempt(string.find, a, b, 2) .. attempt(string.match, a, b)",
+				randomSubject, randomPattern,
+			},
+			{
+				"gsub", "return attempt(string.gsub, a, b, '<%0%1>') .. attempt(string.gsub, a, b, show)",
+				randomSubject, randomPattern,
+			},
+			{
+				"gmatch", `return attempt(function()
 				local t = {} for x, y in a:gmatch(b) do t[#t+1] = show(x, y) end return t end)`,
-			randomSubject, randomPattern,
-		},
-		{"cjson", "return attempt(cjson.decode, a)", randomJSON, randomJSON},
-		{
-			"cmsgpack", "return attempt(cmsgpack.unpack, a) .. attempt(cmsgpack.unpack_limit, b, 2, 1)",
-			func(r *rand.Rand) string { return randomBytes(r, 12) },
-			func(r *rand.Rand) string { return randomBytes(r, 12) },
-		},
-		{
-			"struct", `return attempt(struct.unpack, a, b) .. attempt(struct.size, a) ..
+				randomSubject, randomPattern,
+			},
+			{"cjson", "return attempt(cjson.decode, a)", randomJSON, randomJSON},
+			{
+				"cmsgpack", "return attempt(cmsgpack.unpack, a) .. attempt(cmsgpack.unpack_limit, b, 2, 1)",
+				func(r *rand.Rand) string { return randomBytes(r, 12) },
+				func(r *rand.Rand) string { return randomBytes(r, 12) },
+			},
+			{
+				"struct", `return attempt(struct.unpack, a, b) .. attempt(struct.size, a) ..
 				attempt(struct.pack, a, 1, -2.5, '7', 'text', 2^40)`,
-			randomLayout, func(r *rand.Rand) string { return randomBytes(r, 40) },
-		},
-		{
-			"numbers", `local x, y = tonumber(a), tonumber(b)
+				randomLayout, func(r *rand.Rand) string { return randomBytes(r, 40) },
+			},
+			{
+				"numbers", `local x, y = tonumber(a), tonumber(b)
 				return show(x, y, tonumber(a, 16), tonumber(b, 36)) ..
 				attempt(function() return (a .. '') + (b .. ''), (a .. '') * 2, -(a .. '') end) ..
 				attempt(cjson.encode, x) .. attempt(cmsgpack.pack, x) .. attempt(bit.bxor, x, y) .. tostring(x)`,
-			randomNumber, randomNumber,
-		},
-		{"format", "return attempt(string.format, a, b)", randomFormat, randomNumber},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			script := showLua + "local function case(a, b) " + test.lua + " end\n" +
-				"local r = {} for i = 1, #ARGV, 2 do r[#r + 1] = case(ARGV[i], ARGV[i + 1]) end return r"
-			const cases = 2000
-			r := rand.New(rand.NewSource(1))
-			args := []string{"EVAL", script, "0"}
-			for range cases {
-				args = append(args, test.a(r), test.b(r))
-			}
-			got, want := string(AppendReply(nil, engine.Do(args...))), server.do(t, args...)
-			if got == want {
-				return
-			}
-			// One at a time, to name those that differ.
-			for i := 3; i < len(args); i += 2 {
-				args := []string{"EVAL", script, "0", args[i], args[i+1]}
-				got, want := string(AppendReply(nil, engine.Do(args...))), server.do(t, args...)
-				if diff := cmp.Diff(want, got); diff != "" {
-					t.Errorf("%q\n got %q\nwant %q", args[3:], got, want)
+				randomNumber, randomNumber,
+			},
+			{"format", "return attempt(string.format, a, b)", randomFormat, randomNumber},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				script := showLua + "local function case(a, b) " + test.lua + " end\n" +
+					"local r = {} for i = 1, #ARGV, 2 do r[#r + 1] = case(ARGV[i], ARGV[i + 1]) end return r"
+				const cases = 2000
+				r := rand.New(rand.NewSource(1))
+				args := []string{"EVAL", script, "0"}
+				for range cases {
+					args = append(args, test.a(r), test.b(r))
 				}
-			}
-			t.Error("the replies differ")
-		})
-	}
+				got, want := string(luatest.AppendReply(nil, engine.Do(args...))), server.do(t, args...)
+				if got == want {
+					return
+				}
+				// One at a time, to name those that differ.
+				for i := 3; i < len(args); i += 2 {
+					args := []string{"EVAL", script, "0", args[i], args[i+1]}
+					got, want := string(luatest.AppendReply(nil, engine.Do(args...))), server.do(t, args...)
+					if diff := cmp.Diff(want, got); diff != "" {
+						t.Errorf("%q\n got %q\nwant %q", args[3:], got, want)
+					}
+				}
+				t.Error("the replies differ")
+			})
+		}
+	})
 }

@@ -1,94 +1,32 @@
-package luatest
+package luatest_test
 
 import (
-	"bufio"
+	"errors"
+	"flag"
 	"fmt"
-	"io"
-	"net"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/wildkey/wildkey/internal/differ"
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
 
-// rawConn speaks RESP2 and keeps each reply as the bytes that arrived.
-type rawConn struct {
-	conn net.Conn
-	in   *bufio.Reader
-}
-
-func dialServer(t testing.TB) *rawConn {
+// onServers runs a test on the engine paired with each server.
+func onServers(t *testing.T, test func(t *testing.T, pair *differ.Pair)) {
 	t.Helper()
-	return dial(t, redisserver.Start(t).Addr)
-}
-
-func dial(t testing.TB, addr string) *rawConn {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &rawConn{conn, bufio.NewReader(conn)}
-}
-
-func dialEngine(t testing.TB, e *Engine) *rawConn {
-	t.Helper()
-	conn, err := e.connect()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &rawConn{conn, bufio.NewReader(conn)}
-}
-
-func (c *rawConn) do(t testing.TB, args ...string) string {
-	t.Helper()
-	request := fmt.Appendf(nil, "*%d\r\n", len(args))
-	for _, arg := range args {
-		request = AppendReply(request, arg)
-	}
-	if _, err := c.conn.Write(request); err != nil {
-		t.Fatalf("%q: %v", args, err)
-	}
-	reply, err := readReply(c.in)
-	if err != nil {
-		t.Fatalf("%q: %v", args, err)
-	}
-	return reply
-}
-
-func readReply(in *bufio.Reader) (string, error) {
-	line, err := in.ReadString('\n')
-	if err != nil {
-		return "", err
-	}
-	n, _ := strconv.Atoi(strings.TrimSpace(line[1:]))
-	switch line[0] {
-	case '$':
-		if n < 0 {
-			return line, nil
+	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		pair, err := differ.NewPair(server)
+		if err != nil {
+			t.Fatal(err)
 		}
-		body := make([]byte, n+2)
-		_, err := io.ReadFull(in, body)
-		return line + string(body), err
-	case '*':
-		for range n {
-			item, err := readReply(in)
-			if err != nil {
-				return "", err
-			}
-			line += item
-		}
-	}
-	return line, nil
+		t.Cleanup(pair.Close)
+		test(t, pair)
+	})
 }
 
 // sortedItems makes replies whose order Redis leaves open comparable.
@@ -124,12 +62,16 @@ func splitLine(t testing.TB, line string) []string {
 	return args
 }
 
+var record = flag.Bool("record", false, "rewrite testdata/versions for the servers that the tests run on")
+
 // TestAgainstServer gives the commands in testdata to an engine and to a
-// server, and compares the replies byte for byte as they come over the wire.
+// server, and compares the replies byte for byte as they come over the wire,
+// and the keyspaces.
 //
 // A file has one command a line. A blank line empties the keyspace. A line
 // that begins with "sorted" compares the reply's items in any order; one that
-// begins with "lua" is a script without keys.
+// begins with "lua" is a script without keys. Where a version replies otherwise,
+// testdata/versions has the line and, indented, its reply, and no other line.
 func TestAgainstServer(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -141,33 +83,65 @@ func TestAgainstServer(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			engine := New()
-			defer engine.Close()
-			engine.SetNow(time.Now())
-			got, want := dialEngine(t, engine), dialServer(t)
-			for i, line := range strings.Split(string(text), "\n") {
-				var args []string
-				sorted := false
+			onServers(t, func(t *testing.T, pair *differ.Pair) {
+				path := filepath.Join("testdata", "versions", pair.Program.String()+"-"+filepath.Base(file))
+				known, err := os.ReadFile(path)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					t.Fatal(err)
+				}
+				var differences strings.Builder
+				for i, line := range strings.Split(string(text), "\n") {
+					difference := runLine(t, pair, line)
+					if difference == "" {
+						continue
+					}
+					differences.WriteString(difference)
+					if !strings.Contains("\n"+string(known), "\n"+difference) && !*record {
+						t.Errorf("%s:%d: the engine replies otherwise than\n%s", file, i+1, difference)
+					}
+					if err := pair.Align(); err != nil {
+						t.Fatal(err)
+					}
+				}
 				switch {
-				case strings.HasPrefix(line, "#"):
-					continue
-				case line == "":
-					args = []string{"FLUSHALL"}
-				case strings.HasPrefix(line, "lua "):
-					args = []string{"EVAL", line[len("lua "):], "0"}
+				case differences.String() == string(known):
+				case !*record:
+					t.Errorf("%s is not what differs; rewrite it with -record", path)
 				default:
-					var rest string
-					rest, sorted = strings.CutPrefix(line, "sorted ")
-					args = splitLine(t, rest)
+					if err := os.WriteFile(path, []byte(differences.String()), 0o666); err != nil {
+						t.Error(err)
+					}
 				}
-				gotReply, wantReply := got.do(t, args...), want.do(t, args...)
-				if sorted {
-					gotReply, wantReply = sortedItems(gotReply), sortedItems(wantReply)
-				}
-				if diff := cmp.Diff(wantReply, gotReply); diff != "" {
-					t.Errorf("%s:%d: %s\n got %q\nwant %q", file, i+1, line, gotReply, wantReply)
-				}
-			}
+			})
 		})
 	}
+}
+
+// runLine runs one line on both sides. If they differ it returns the line and,
+// indented, what the server replies.
+func runLine(t *testing.T, pair *differ.Pair, line string) string {
+	t.Helper()
+	command, sorted := strings.CutPrefix(line, "sorted ")
+	var args []string
+	switch source, lua := strings.CutPrefix(line, "lua "); {
+	case strings.HasPrefix(line, "#"):
+		return ""
+	case line == "":
+		if err := pair.SameKeyspace(); err != nil {
+			t.Error(err)
+		}
+		args = []string{"FLUSHALL"}
+	case lua:
+		args = []string{"EVAL", source, "0"}
+	default:
+		args = splitLine(t, command)
+	}
+	engine, server, err := pair.Do(args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if engine == server || sorted && sortedItems(engine) == sortedItems(server) {
+		return ""
+	}
+	return fmt.Sprintf("%s\n\t%q\n", line, server)
 }

@@ -123,7 +123,7 @@ func scoreInterval(low, high string) (interval, Error) {
 
 func scoreBound(s string) (score float64, open, ok bool) {
 	s, open = strings.CutPrefix(s, "(")
-	if s == "" {
+	if s = cString(s); s == "" {
 		return 0, open, true // as strtod reads it
 	}
 	score, ok = parseFloat(s)

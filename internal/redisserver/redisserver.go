@@ -1,10 +1,11 @@
-// Package redisserver starts throw-away redis-server processes for tests and
+// Package redisserver starts throw-away Redis and Valkey servers for tests and
 // benchmarks. No server that it did not start is ever talked to.
 package redisserver
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -24,9 +25,10 @@ const RequireEnv = "WILDKEY_REQUIRE_REDIS"
 // server's binding of it, in which another process may take the port.
 const startAttempts = 5
 
-// Server is one running redis-server.
+// Server is one running server.
 type Server struct {
-	Addr string
+	Program Program
+	Addr    string
 
 	dir     string
 	process *exec.Cmd
@@ -34,31 +36,47 @@ type Server struct {
 	exited  chan struct{}
 }
 
-// Start runs a redis-server on a free loopback port with an empty temporary
-// directory, without persistence unless args ask for it, and stops it when the
-// test ends. args are redis-server options: "--maxmemory", "10mb". With no
-// redis-server on the PATH the test is skipped, or fails if RequireEnv is 1.
-func Start(tb testing.TB, args ...string) *Server {
-	tb.Helper()
-	if _, err := exec.LookPath("redis-server"); err != nil {
-		if os.Getenv(RequireEnv) == "1" {
-			tb.Fatalf("%s=1, and there is no redis-server: %v", RequireEnv, err)
-		}
-		tb.Skip("no redis-server on the PATH")
+// Each runs a test on a server of its own for each of Programs, as a subtest
+// named by the server's name and version. The servers are started as Run does
+// and closed with their subtests. With no server on the machine the subtest is
+// skipped, or fails if RequireEnv is 1; one that ServersEnv lists must be there.
+func Each(t *testing.T, test func(t *testing.T, s *Server), args ...string) {
+	t.Helper()
+	programs, err := Programs()
+	if errors.Is(err, errNoneInstalled) && os.Getenv(RequireEnv) != "1" {
+		t.Run("redis-server", func(t *testing.T) { t.Skip(err) })
+		return
 	}
-	var err error
-	for range startAttempts {
-		var server *Server
-		if server, err = start(args); err == nil {
-			tb.Cleanup(server.stop)
-			return server
-		}
+	if err != nil {
+		t.Fatal(err)
 	}
-	tb.Fatal(err)
-	return nil
+	for _, program := range programs {
+		t.Run(program.String(), func(t *testing.T) {
+			server, err := program.Run(args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(server.Close)
+			test(t, server)
+		})
+	}
 }
 
-func start(args []string) (*Server, error) {
+// Run starts a server on a free loopback port with an empty temporary
+// directory, without persistence unless args ask for it. args are options of
+// redis-server: "--maxmemory", "10mb". The caller closes the server.
+func (p Program) Run(args ...string) (*Server, error) {
+	var err error
+	for range startAttempts {
+		var s *Server
+		if s, err = p.start(args); err == nil {
+			return s, nil
+		}
+	}
+	return nil, err
+}
+
+func (p Program) start(args []string) (*Server, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
@@ -67,36 +85,51 @@ func start(args []string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir, exited: make(chan struct{})}
+	s := &Server{
+		Program: p, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		dir: dir, exited: make(chan struct{}),
+	}
 	options := append([]string{
 		"--port", strconv.Itoa(port), "--bind", "127.0.0.1",
 		"--dir", dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
 	}, args...)
-	s.process = exec.Command("redis-server", options...)
+	s.process = exec.Command(p.Path, options...)
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
 	if err := s.process.Start(); err != nil {
 		os.RemoveAll(dir)
 		return nil, err
 	}
 	go func() {
-		// Wait's error is how the process ended; stop has already decided that it should.
+		// Wait's error is how the process ended; Close has already decided that it should.
 		_ = s.process.Wait()
 		close(s.exited)
 	}()
 	if err := s.waitUntilUp(); err != nil {
-		s.stop()
-		return nil, fmt.Errorf("redis-server did not start: %w\n%s", err, s.output.String())
+		s.Close()
+		return nil, fmt.Errorf("%s did not start: %w\n%s", p.Path, err, s.output.String())
 	}
 	return s, nil
 }
 
+// clusterBusOffset is what a server in cluster mode adds to its port for the
+// port of its cluster bus.
+const clusterBusOffset = 10_000
+
+// freePort returns a port that is free, and so low that there is one for a
+// cluster bus.
 func freePort() (int, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
+	for {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return 0, err
+		}
+		port := listener.Addr().(*net.TCPAddr).Port
+		// Where this one is too high, keep it while asking for another.
+		defer listener.Close()
+		if port+clusterBusOffset < 1<<16 {
+			return port, nil
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port, nil
 }
 
 func (s *Server) waitUntilUp() error {
@@ -131,7 +164,8 @@ func (s *Server) Client(tb testing.TB) *redis.Client {
 	return client
 }
 
-func (s *Server) stop() {
+// Close ends the process and removes its directory.
+func (s *Server) Close() {
 	s.process.Process.Kill()
 	<-s.exited
 	os.RemoveAll(s.dir)

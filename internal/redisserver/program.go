@@ -1,0 +1,88 @@
+package redisserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ServersEnv names the variable that lists the servers to test on: programs,
+// separated by commas or colons. Default: the redis-server on the PATH.
+const ServersEnv = "WILDKEY_SERVERS"
+
+// Program is a server that can be run.
+type Program struct {
+	Path    string
+	Name    string // what it calls itself: redis or valkey
+	Version string // what it says its version is: 7.0.15
+}
+
+// String returns the name and the version: redis-7.0.15.
+func (p Program) String() string { return p.Name + "-" + p.Version }
+
+// Before reports whether p is a Redis of an earlier version. Valkey, which
+// began as Redis 7.2, is before none.
+func (p Program) Before(major, minor int) bool {
+	numbers := strings.Split(p.Version+".0", ".")
+	itsMajor, errMajor := strconv.Atoi(numbers[0])
+	itsMinor, errMinor := strconv.Atoi(numbers[1])
+	known := p.Name == "redis" && errMajor == nil && errMinor == nil
+	return known && (itsMajor < major || itsMajor == major && itsMinor < minor)
+}
+
+var errNoneInstalled = errors.New("no redis-server on the PATH, and " + ServersEnv + " lists none")
+
+// Programs returns the servers that ServersEnv lists or, without it, the
+// redis-server on the PATH. Each is started once, to ask what it is.
+var Programs = sync.OnceValues(func() (programs []Program, err error) {
+	isSeparator := func(r rune) bool { return r == ',' || r == ':' }
+	paths := strings.FieldsFunc(os.Getenv(ServersEnv), isSeparator)
+	if len(paths) == 0 {
+		path, err := exec.LookPath("redis-server")
+		if err != nil {
+			return nil, errNoneInstalled
+		}
+		paths = []string{path}
+	}
+	for _, path := range paths {
+		program, err := identify(path)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		programs = append(programs, program)
+	}
+	return programs, nil
+})
+
+var versionLine = regexp.MustCompile(`(?m)^(redis|valkey)_version:([^\r\n]+)`)
+
+func identify(path string) (Program, error) {
+	p := Program{Path: path}
+	s, err := p.Run()
+	if err != nil {
+		return p, err
+	}
+	defer s.Close()
+	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	defer client.Close()
+	info, err := client.Info(context.Background(), "server").Result()
+	if err != nil {
+		return p, err
+	}
+	// Valkey gives its own version after the one of Redis that it is compatible with.
+	for _, line := range versionLine.FindAllStringSubmatch(info, -1) {
+		p.Name, p.Version = line[1], line[2]
+	}
+	if p.Name == "" {
+		return p, errors.New("INFO server has no version")
+	}
+	return p, nil
+}

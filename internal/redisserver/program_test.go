@@ -1,0 +1,26 @@
+package redisserver
+
+import "testing"
+
+func TestBefore(t *testing.T) {
+	for _, test := range []struct {
+		name, version string
+		want          bool
+	}{
+		{"redis", "6.2.16", true},
+		{"redis", "6.9.9", true},
+		{"redis", "7.0.15", true},
+		{"redis", "7.2.0", false},
+		{"redis", "7.10.1", false},
+		{"redis", "8.0.0", false},
+		{"redis", "255.255.255", false},
+		{"redis", "unstable", false},
+		{"valkey", "7.2.5", false},
+		{"valkey", "1.0.0", false},
+	} {
+		p := Program{Name: test.name, Version: test.version}
+		if got := p.Before(7, 2); got != test.want {
+			t.Errorf("%s is before 7.2: %t", p, got)
+		}
+	}
+}
