@@ -1,0 +1,410 @@
+package wildkey_test
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/wildkey/wildkey"
+)
+
+// requireClients names the variable that, set to 1, turns a missing
+// interpreter or library of another language from a skip into a failure.
+const requireClients = "WILDKEY_REQUIRE_CLIENTS"
+
+// otherClient is the client of another language, by its conformance runner.
+type otherClient struct {
+	name   string
+	needs  []string // a command that succeeds where all that the runner needs is installed
+	runner []string
+}
+
+var otherClients = []otherClient{
+	{
+		"python",
+		[]string{"python3", "-c", "import redis"},
+		[]string{"python3", "clients/python/conformance.py"},
+	},
+	{
+		"node",
+		[]string{"node", "--input-type=module", "-e", "await import('./clients/node/wildkey.js')"},
+		[]string{"node", "clients/node/conformance.js"},
+	},
+	{
+		"shell",
+		[]string{"sh", "-c", "command -v redis-cli && command -v jq && command -v iconv && command -v gzip"},
+		[]string{"sh", "clients/shell/conformance.sh"},
+	},
+}
+
+// python is the interpreter that has redis-py: another one may come first in
+// the PATH than that of the system, whose packages it does not see.
+func python() string {
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(python, "-c", "import redis").Run() == nil {
+			return python
+		}
+	}
+	return "python3"
+}
+
+func (c otherClient) require(t *testing.T) {
+	t.Helper()
+	output, err := c.command(c.needs...).CombinedOutput()
+	if err == nil {
+		return
+	}
+	if os.Getenv(requireClients) == "1" {
+		t.Fatalf("%s=1, and %q: %v\n%s", requireClients, c.needs, err, output)
+	}
+	t.Skipf("%q: %v", c.needs, err)
+}
+
+func (c otherClient) command(words ...string) *exec.Cmd {
+	if words[0] == "python3" {
+		words = append([]string{python()}, words[1:]...)
+	}
+	return exec.Command(words[0], words[1:]...)
+}
+
+// run runs the conformance runner against the server and returns what it prints.
+func (c otherClient) run(t *testing.T, b *backend, input string, args ...string) string {
+	t.Helper()
+	output, err := c.start(b, input, args...)
+	if err != nil {
+		t.Error(err)
+	}
+	return output
+}
+
+func (c otherClient) start(b *backend, input string, args ...string) (string, error) {
+	command := c.command(slices.Concat(c.runner, args)...)
+	command.Env = append(os.Environ(), "REDIS_URL=redis://"+b.server.Addr, "PYTHONDONTWRITEBYTECODE=1")
+	command.Stdin = strings.NewReader(input)
+	var complaints strings.Builder
+	command.Stderr = &complaints
+	output, err := command.Output()
+	if err != nil {
+		err = fmt.Errorf("%q: %w\n%s%s", command.Args, err, output, complaints.String())
+	}
+	return string(output), err
+}
+
+// onOtherClients runs a test for the client of each other language, on a
+// server of its own whose script cache is empty.
+func onOtherClients(t *testing.T, test func(t *testing.T, b *backend, c otherClient), options ...string) {
+	t.Helper()
+	for _, client := range otherClients {
+		t.Run(client.name, func(t *testing.T) {
+			client.require(t)
+			onServer(t, func(t *testing.T, b *backend) { test(t, b, client) }, options...)
+		})
+	}
+}
+
+// TestClientsPassVectors has each client's runner check all vectors.
+func TestClientsPassVectors(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend, c otherClient) {
+		c.run(t, b, "", "vectors", vectorsPath)
+		for _, script := range wildkey.Scripts() {
+			if loaded, err := b.client.ScriptExists(ctx, script.SHA1).Result(); err != nil || !loaded[0] {
+				t.Errorf("%s.lua was never loaded: %v", script.Name, err)
+			}
+		}
+	})
+}
+
+const clientsNamespace = "odd ns/é"
+
+var allBytes = func() string {
+	var all []byte
+	for b := range 256 {
+		all = append(all, byte(b))
+	}
+	return string(all)
+}()
+
+// clientsRecords are the records that each language writes and each reads.
+var clientsRecords = []wildkey.Record{
+	{Key: wildkey.K("user", 42, "session", "abc"), Value: []byte("laptop"), TTL: time.Hour},
+	{Key: wildkey.K("user", 42, "session", "xyz"), Value: []byte(allBytes), TTL: time.Hour},
+	{Key: wildkey.K("user", 42), Value: nil, TTL: wildkey.NoExpiry},
+	{Key: wildkey.K("user", 420, "session", "é 日本"), Value: []byte("line\n"), TTL: time.Minute},
+	{Key: wildkey.K(allBytes), Value: []byte("\x00"), TTL: wildkey.NoExpiry},
+	{Key: wildkey.K("\x00", "\xff*", ":", "%41"), Value: []byte(" spaces  inside "), TTL: time.Hour},
+	{Key: wildkey.K("*", "**"), Value: []byte(`"quoted" \ 'text' $HOME`), TTL: time.Hour},
+	{Key: wildkey.K(strings.Repeat("k", 4096)), Value: []byte(strings.Repeat("\xffv\n", 20_000)), TTL: time.Hour},
+}
+
+// TestClientsAcrossLanguages has each language write, and every language read
+// what it wrote, Go included.
+func TestClientsAcrossLanguages(t *testing.T) {
+	type language struct {
+		name string
+		run  func(t *testing.T, b *backend, lines string) string
+	}
+	languages := []language{{"go", runLines}}
+	for _, client := range otherClients {
+		languages = append(languages, language{client.name, func(t *testing.T, b *backend, lines string) string {
+			client.require(t)
+			return client.run(t, b, lines, "lines", url.PathEscape(clientsNamespace), "2")
+		}})
+	}
+
+	var writes, written, reads, read string
+	for _, record := range clientsRecords {
+		ttl := max(record.TTL.Milliseconds(), 0)
+		value := wildkey.K(record.Value).String()
+		writes += fmt.Sprintf("put %s %d * %s\n", record.Key, ttl, value)
+		written += "ok\n"
+		reads += fmt.Sprintf("get %s\n", record.Key)
+		read += fmt.Sprintf("=%s\n", value)
+	}
+	// What a client does beyond that, each line with its answer.
+	for _, line := range [][2]string{
+		{"put user:42:session:abc 60000 - other", "condition"},
+		{"put user:42:session:abc 60000 =desk other", "condition"},
+		{"put user:42:session:abc 3600000 =laptop laptop", "ok"},
+		{"put lock 60000 - x%00", "ok"}, {"put lock 60000 =x%00 y", "ok"}, {"put lock 60000 + ", "ok"}, {"get lock", "="},
+		{"touch 120000 lock user:42:nobody", "1"}, {"touch 0 user:42", "1"},
+		{"delete lock user:42:nobody", "1"}, {"delete lock", "0"}, {"get lock", "none"},
+		{"put a::b 0 * v", "refused"}, {"get %41", "refused"}, {"match a::b", "refused"}, {"delete a b*", "refused"},
+		{"load", "ok"},
+	} {
+		writes += line[0] + "\n"
+		written += line[1] + "\n"
+	}
+	patterns := []string{"**", "user:42:**", "user:42:session:*", "user:4*:session:*", "%2A:*", "*:*", "nobody:**"}
+	inOrder := slices.Clone(clientsRecords)
+	slices.SortFunc(inOrder, func(a, b wildkey.Record) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+	for _, pattern := range patterns {
+		var keys, entries string
+		for _, record := range inOrder {
+			if wildkey.MustParsePattern(pattern).Matches(record.Key) {
+				keys += record.Key.String() + "\n"
+				entries += record.Key.String() + "=" + wildkey.K(record.Value).String() + "\n"
+			}
+		}
+		reads += "match " + pattern + "\nkeys " + pattern + "\n"
+		read += entries + "end\n" + keys + "end\n"
+	}
+
+	for _, writer := range languages {
+		t.Run(writer.name+" writes", func(t *testing.T) {
+			onServer(t, func(t *testing.T, b *backend) {
+				expectLines(t, written, writer.run(t, b, writes))
+				checkTTLs(t, b)
+				for _, reader := range languages {
+					t.Run(reader.name+" reads", func(t *testing.T) {
+						expectLines(t, read, reader.run(t, b, reads))
+					})
+				}
+			})
+		})
+	}
+}
+
+// expectLines shows the heads of lines that differ: some are long.
+func expectLines(t *testing.T, want, got string) {
+	t.Helper()
+	if want == got {
+		return
+	}
+	var heads [2][]string
+	for i, text := range []string{want, got} {
+		for _, line := range strings.Split(text, "\n") {
+			heads[i] = append(heads[i], fmt.Sprintf("%.100s (%d bytes)", line, len(line)))
+		}
+	}
+	t.Errorf("(-want +got)\n%s", gocmp.Diff(heads[0], heads[1]))
+}
+
+// checkTTLs holds the time left of each record against the TTL that it was
+// written with, to some seconds; checkInvariant compares the index exactly.
+func checkTTLs(t *testing.T, b *backend) {
+	t.Helper()
+	for _, record := range clientsRecords {
+		name := "{" + wildkey.K(clientsNamespace).String() + "}:" + record.Key.String()
+		left := b.client.PTTL(ctx, name).Val()
+		low, high := record.TTL-50*time.Second, record.TTL
+		if record.TTL == wildkey.NoExpiry {
+			low, high = -1, -1
+		}
+		if left < low || left > high {
+			t.Errorf("%s has %v left, and its TTL is %v", record.Key, left, record.TTL)
+		}
+	}
+}
+
+// runLines is what the runners of the other languages do with such lines.
+func runLines(t *testing.T, b *backend, lines string) string {
+	t.Helper()
+	cache, err := wildkey.New(b.client, wildkey.Options{Namespace: clientsNamespace, PageLimit: 2})
+	must(t, err)
+	bytesOf := func(text string) []byte {
+		value, err := url.PathUnescape(text)
+		must(t, err)
+		return []byte(value)
+	}
+	ttlOf := func(ms string) time.Duration {
+		n, err := strconv.ParseInt(ms, 10, 64)
+		must(t, err)
+		return cmp.Or(time.Duration(n)*time.Millisecond, wildkey.NoExpiry)
+	}
+	keysOf := func(words []string) (keys []wildkey.Key, err error) {
+		for _, word := range words {
+			key, errKey := wildkey.ParseKey(word)
+			keys, err = append(keys, key), errors.Join(err, errKey)
+		}
+		return keys, err
+	}
+	verbs := map[string]func(words []string) (answer any, err error){
+		"put": func(words []string) (any, error) {
+			keys, err := keysOf(words[:1])
+			condition := map[byte]wildkey.Condition{'-': wildkey.Absent, '+': wildkey.Present}[words[2][0]]
+			if words[2][0] == '=' {
+				condition = wildkey.Equal(bytesOf(words[2][1:]))
+			}
+			record := wildkey.Record{Key: keys[0], Value: bytesOf(words[3]), TTL: ttlOf(words[1]), If: condition}
+			return "ok", cmp.Or(err, cache.Put(ctx, record))
+		},
+		"get": func(words []string) (any, error) {
+			keys, err := keysOf(words)
+			if err != nil {
+				return nil, err
+			}
+			value, err := cache.Get(ctx, keys[0])
+			return "=" + wildkey.K(value).String(), err
+		},
+		"delete": func(words []string) (any, error) {
+			keys, err := keysOf(words)
+			if err != nil {
+				return nil, err
+			}
+			return cache.Delete(ctx, keys...)
+		},
+		"touch": func(words []string) (any, error) {
+			keys, err := keysOf(words[1:])
+			if err != nil {
+				return nil, err
+			}
+			return cache.Touch(ctx, ttlOf(words[0]), keys...)
+		},
+		"match": func(words []string) (any, error) {
+			pattern, err := wildkey.ParsePattern(words[0])
+			if err != nil {
+				return nil, err
+			}
+			found, err := cache.All(ctx, pattern)
+			var answer string
+			for _, entry := range found {
+				answer += entry.Key.String() + "=" + wildkey.K(entry.Value).String() + "\n"
+			}
+			return answer + "end", err
+		},
+		"keys": func(words []string) (any, error) {
+			pattern, err := wildkey.ParsePattern(words[0])
+			var answer string
+			for key, errMatch := range cache.MatchKeys(ctx, pattern) {
+				answer, err = answer+key.String()+"\n", cmp.Or(err, errMatch)
+			}
+			return answer + "end", err
+		},
+		"load": func([]string) (any, error) { return "ok", cache.Load(ctx) },
+	}
+	var answers strings.Builder
+	for _, line := range strings.Split(strings.TrimSuffix(lines, "\n"), "\n") {
+		words := strings.Split(line, " ")
+		answer, err := verbs[words[0]](words[1:])
+		switch {
+		case errors.Is(err, wildkey.ErrCondition):
+			answer = "condition"
+		case errors.Is(err, wildkey.ErrNotFound):
+			answer = "none"
+		case errors.Is(err, wildkey.ErrInvalidKey), errors.Is(err, wildkey.ErrBadPattern):
+			answer = "refused"
+		default:
+			must(t, err)
+		}
+		fmt.Fprintln(&answers, answer)
+	}
+	return answers.String()
+}
+
+// TestClientsSweep has each client page over an index entry whose record is
+// gone and one that no client wrote: it lists neither, and the first is swept.
+func TestClientsSweep(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend, c otherClient) {
+		b.do(t, "ZADD", "{test}/keys", 0, "a", 0, "gone", 0, "no key\n")
+		b.do(t, "MSET", "{test}:a", "1", "{test}:no key\n", "2")
+		got := c.run(t, b, "match **\nkeys **\n", "lines", "test", "1")
+		expectLines(t, "a=1\nend\na\nend\n", got)
+		if diff := gocmp.Diff([]string{"a", "no key\n"}, b.members(t, "keys")); diff != "" {
+			t.Errorf("order index (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestClientsPreloaded expects that a client which may not load scripts does
+// not, and works where they are there.
+func TestClientsPreloaded(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend, c otherClient) {
+		run := func(want string) {
+			t.Helper()
+			got := c.run(t, b, "load\nput a 0 * v\nmatch **\n", "lines", "test", "1", "preloaded")
+			expectLines(t, want, got)
+		}
+		run("error\nerror\nerror\n")
+		for _, script := range wildkey.Scripts() {
+			if b.client.ScriptExists(ctx, script.SHA1).Val()[0] {
+				t.Errorf("%s.lua was loaded", script.Name)
+			}
+			load(t, b.client, script.Name)
+		}
+		run("ok\nok\na=v\nend\n")
+	})
+}
+
+// TestClientsWithoutEvalshaRO runs each client on a server that, as Redis 6.2
+// does, lacks EVALSHA_RO.
+func TestClientsWithoutEvalshaRO(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend, c otherClient) {
+		got := c.run(t, b, "put a 0 * v\nmatch **\n", "lines", "test", "1")
+		expectLines(t, "ok\na=v\nend\n", got)
+	}, "--rename-command", "EVALSHA_RO", "")
+}
+
+// TestClientsCheckDigests expects that a client loads the scripts of a directory
+// that it is given, and none that is not what SHA1SUMS there says.
+func TestClientsCheckDigests(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend, c otherClient) {
+		scripts := t.TempDir()
+		t.Setenv("WILDKEY_SCRIPTS", scripts)
+		must(t, os.CopyFS(scripts, os.DirFS("scripts")))
+		expectLines(t, "ok\n", c.run(t, b, "load\n", "lines", "test", "1"))
+
+		must(t, b.client.ScriptFlush(ctx).Err())
+		put, err := os.OpenFile(filepath.Join(scripts, "put.lua"), os.O_APPEND|os.O_WRONLY, 0)
+		must(t, err)
+		_, err = put.WriteString("\n")
+		must(t, errors.Join(err, put.Close()))
+		output, err := c.start(b, "put a 0 * v\n", "lines", "test", "1")
+		if err == nil && output != "error\n" {
+			t.Errorf("an altered put.lua: %q", output)
+		}
+		if names := b.do(t, "DBSIZE"); names != int64(0) {
+			t.Errorf("an altered put.lua has written %v keys", names)
+		}
+	})
+}
