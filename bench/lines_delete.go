@@ -12,7 +12,7 @@ import (
 // runDelete measures the deletion of all sessions from among many more records.
 func runDelete(ctx context.Context, b *bench) error {
 	const sessions, items, tag = 10, 90, "sessions"
-	servers, err := b.serversOf(ctx, 2)
+	servers, err := b.serversOf(2)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 // runGet measures reads by key, of one record and of many. All contenders read
 // the same records of one server; those that take names get them ready made.
 func runGet(ctx context.Context, b *bench) error {
-	s, err := b.server(ctx)
+	s, err := b.server()
 	if err != nil {
 		return err
 	}

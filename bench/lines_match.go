@@ -29,7 +29,7 @@ func (b *bench) grow(ctx context.Context, items int, withReference bool) (*growi
 		userKeys(b.scale.users, "session", 0, b.scale.sessions),
 		userKeys(b.scale.users, "item", 0, items))
 	if g == nil {
-		servers, err := b.serversOf(ctx, 2)
+		servers, err := b.serversOf(2)
 		if err != nil {
 			return nil, err
 		}
@@ -104,7 +104,7 @@ func runSize(ctx context.Context, b *bench) error {
 
 // runAllMatch measures the pattern where there is nothing to leap over.
 func runAllMatch(ctx context.Context, b *bench) error {
-	servers, err := b.serversOf(ctx, 2)
+	servers, err := b.serversOf(2)
 	if err != nil {
 		return err
 	}

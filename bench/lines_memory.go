@@ -21,7 +21,7 @@ func runMemory(ctx context.Context, b *bench) error {
 // weigh compares a server with records and indexes against one with the same
 // records alone, for Wildkey and for the reference, whose names are longer.
 func (b *bench) weigh(ctx context.Context, depth int) error {
-	servers, err := b.serversOf(ctx, 4)
+	servers, err := b.serversOf(4)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,7 @@ import (
 
 // runPut measures puts of one record and of ten, of four segments.
 func runPut(ctx context.Context, b *bench) error {
-	servers, err := b.serversOf(ctx, 6)
+	servers, err := b.serversOf(6)
 	if err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func runPut(ctx context.Context, b *bench) error {
 
 // runDepth measures puts of one record by the depth of its key.
 func runDepth(ctx context.Context, b *bench) error {
-	servers, err := b.serversOf(ctx, 2)
+	servers, err := b.serversOf(2)
 	if err != nil {
 		return err
 	}

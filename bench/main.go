@@ -20,6 +20,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/wildkey/wildkey/internal/redisserver"
 )
 
 // group is a set of lines that share their data.
@@ -43,6 +45,7 @@ var groups = []group{
 
 // bench is one run: its settings, its servers and what it has measured.
 type bench struct {
+	program  redisserver.Program // the server that is measured
 	scale    scale
 	rounds   int
 	servers  []*server
@@ -80,7 +83,11 @@ func run(ctx context.Context, scaleName string, rounds int, only, out string) er
 	if scaleName == "full" {
 		rounds = max(rounds, 5)
 	}
-	b := &bench{scale: scale, rounds: max(rounds, 1), started: time.Now()}
+	programs, err := redisserver.Programs()
+	if err != nil {
+		return err
+	}
+	b := &bench{program: programs[0], scale: scale, rounds: max(rounds, 1), started: time.Now()}
 	defer b.stopServers()
 	for _, group := range groups {
 		if !chosen.MatchString(group.name) {
@@ -107,8 +114,8 @@ func groupNames() string {
 }
 
 // server starts a redis-server that lasts until the run, or stop, ends it.
-func (b *bench) server(ctx context.Context) (*server, error) {
-	s, err := startServer(ctx)
+func (b *bench) server() (*server, error) {
+	s, err := startServer(b.program)
 	if err == nil {
 		b.servers = append(b.servers, s)
 	}
@@ -116,10 +123,10 @@ func (b *bench) server(ctx context.Context) (*server, error) {
 }
 
 // serversOf starts n of them.
-func (b *bench) serversOf(ctx context.Context, n int) ([]*server, error) {
+func (b *bench) serversOf(n int) ([]*server, error) {
 	var servers []*server
 	for range n {
-		s, err := b.server(ctx)
+		s, err := b.server()
 		if err != nil {
 			return nil, err
 		}
