@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func (t *tool) exportCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "export [PATTERN]",
+		Short: "Write the records that match as NDJSON, which import reads",
+		Long: `Write the records that match as NDJSON, which import reads: one object a line,
+
+  {"key":"user:42:session:abc","value":"laptop","expires_at":1767225600000}
+  {"key":"user:42:photo","value_base64":"/9j/4A==","ttl":0}
+
+with the encoded key; the value, in base64 where it is not UTF-8; and when the
+record expires, in Unix milliseconds, or a ttl of 0, which is never.
+A record and its TTL are of one moment; the whole is not.`,
+		Example: `  wildkey export 'user:**' | gzip > users.ndjson.gz`,
+		Args:    cobra.MaximumNArgs(1),
+		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
+			pattern, err := patternArgument(args)
+			if err != nil {
+				return err
+			}
+			// On a terminal the records show how far it is, and a bar would run into them.
+			var progress progress
+			if !t.isTerminal(t.stdout) && t.isTerminal(t.errOut) {
+				total, err := s.cache.Count(ctx, pattern)
+				if err != nil {
+					return err
+				}
+				progress = t.progress("exporting", int64(total), inRecords)
+				defer progress.end()
+			}
+			written := 0
+			for record, err := range s.walk(ctx, pattern, values) {
+				if err != nil {
+					return partly{err, records(written) + " exported"}
+				}
+				l, err := newLine(record, true)
+				if err == nil {
+					err = t.line(l)
+				}
+				if err != nil {
+					return err
+				}
+				written++
+				progress.add(1)
+			}
+			return nil
+		}),
+	}
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/wildkey/wildkey/internal/redisserver"
+)
+
+// asTool is set where this test binary is to be the tool.
+const asTool = "WILDKEY_TEST_AS_TOOL"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asTool) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
+
+// toolCommand returns the tool as a process of its own, for this server.
+func toolCommand(t *testing.T, server *redisserver.Server, args ...string) *exec.Cmd {
+	t.Helper()
+	binary, err := os.Executable()
+	must(t, err)
+	command := exec.Command(binary, args...)
+	command.Env = append(os.Environ(), asTool+"=1", "REDIS_URL=redis://"+server.Addr, "WILDKEY_NAMESPACE=app")
+	return command
+}
+
+// shell returns a function that runs a command line with the tool and
+// redis-cli on its PATH, both for this server, and returns all output.
+func shell(t *testing.T, server *redisserver.Server) func(line string) (output string, code int) {
+	t.Helper()
+	binary, err := os.Executable()
+	must(t, err)
+	cli, err := exec.LookPath("redis-cli")
+	must(t, err)
+	_, port, err := net.SplitHostPort(server.Addr)
+	must(t, err)
+	bin, home := t.TempDir(), t.TempDir()
+	for name, script := range map[string]string{
+		"wildkey":   fmt.Sprintf("#!/bin/sh\n%s=1 exec %s \"$@\"\n", asTool, binary),
+		"redis-cli": fmt.Sprintf("#!/bin/sh\nexec %s -p %s \"$@\"\n", cli, port),
+	} {
+		must(t, os.WriteFile(filepath.Join(bin, name), []byte(script), 0o777))
+	}
+	sums, err := os.ReadFile("../../scripts/SHA1SUMS")
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(home, "SHA1SUMS"), sums, 0o666))
+	return func(line string) (string, int) {
+		command := exec.Command("sh", "-c", line)
+		command.Dir = home
+		command.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"),
+			"LC_ALL=C",
+			"REDIS_URL=redis://"+server.Addr, "WILDKEY_NAMESPACE=app", "ADDR="+server.Addr)
+		output, _ := command.CombinedOutput() // how it ended is in its state
+		return string(output), command.ProcessState.ExitCode()
+	}
+}
+
+// waitFor waits until what must come has come.
+func waitFor(t *testing.T, come func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !come(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain")
+		}
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

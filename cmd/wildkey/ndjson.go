@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+
+	"github.com/wildkey/wildkey"
+)
+
+// line is a record as one line of JSON, which export writes and import reads.
+type line struct {
+	Key       lineKey `json:"key"`
+	Value     *string `json:"value,omitempty"`        // a value that is UTF-8
+	Base64    *[]byte `json:"value_base64,omitempty"` // any value
+	Bytes     *int64  `json:"bytes,omitempty"`        // where a listing leaves the value out
+	ExpiresAt *int64  `json:"expires_at,omitempty"`   // Unix ms
+	TTL       *int64  `json:"ttl,omitempty"`          // ms from now; 0: never expires
+}
+
+// lineKey is written encoded; it is read encoded or as a list of segments.
+type lineKey wildkey.Key
+
+func (k lineKey) MarshalText() ([]byte, error) { return []byte(wildkey.Key(k).String()), nil }
+
+func (k *lineKey) UnmarshalJSON(text []byte) error {
+	if bytes.HasPrefix(text, []byte("[")) {
+		return json.Unmarshal(text, (*[]string)(k))
+	}
+	var encoded string
+	if err := json.Unmarshal(text, &encoded); err != nil {
+		return err
+	}
+	key, err := wildkey.ParseKey(encoded)
+	*k = lineKey(key)
+	return err
+}
+
+// newLine is the line of a record, with its value if that was asked for.
+func newLine(record found, withValue bool) (line, error) {
+	key, err := wildkey.ParseKey(record.encoded)
+	l := line{Key: lineKey(key), ExpiresAt: &record.expires}
+	if record.expires == 0 {
+		l.ExpiresAt, l.TTL = nil, new(int64)
+	}
+	switch {
+	case !withValue:
+		l.Bytes = &record.bytes
+	case utf8.Valid(record.value):
+		text := string(record.value)
+		l.Value = &text
+	default:
+		l.Base64 = &record.value
+	}
+	return l, err
+}
+
+// parseLine reads a line. Of what names no TTL, the record has fallback.
+func parseLine(text []byte, now time.Time, fallback time.Duration) (wildkey.Record, error) {
+	var l line
+	// The decoder would put U+FFFD in the place of what is no UTF-8.
+	if !utf8.Valid(text) {
+		return wildkey.Record{}, errors.New("it is not UTF-8; give such a value as value_base64")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&l); err != nil {
+		return wildkey.Record{}, err
+	}
+	if decoder.More() {
+		return wildkey.Record{}, errors.New("it has more than one JSON object")
+	}
+	record := wildkey.Record{Key: wildkey.Key(l.Key), TTL: fallback}
+	switch {
+	case (l.Value == nil) == (l.Base64 == nil):
+		return record, errors.New("it needs one of value and value_base64")
+	case l.Value != nil:
+		record.Value = []byte(*l.Value)
+	default:
+		record.Value = *l.Base64
+	}
+	switch {
+	case l.ExpiresAt != nil && l.TTL != nil:
+		return record, errors.New("it has both expires_at and ttl")
+	case l.ExpiresAt != nil:
+		record.TTL = time.UnixMilli(*l.ExpiresAt).Sub(now)
+		if record.TTL < time.Millisecond {
+			return record, errExpired
+		}
+	case l.TTL != nil && *l.TTL == 0:
+		record.TTL = wildkey.NoExpiry
+	case l.TTL != nil:
+		if record.TTL = time.Duration(*l.TTL) * time.Millisecond; record.TTL <= 0 || record.TTL.Milliseconds() != *l.TTL {
+			return record, fmt.Errorf("its ttl, %d ms, is out of range", *l.TTL)
+		}
+	case fallback == 0:
+		return record, errors.New("it has neither expires_at nor ttl, and neither --ttl nor --no-expiry is given")
+	}
+	return record, nil
+}
+
+var errExpired = errors.New("it has expired")

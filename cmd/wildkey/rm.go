@@ -1,0 +1,87 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func (t *tool) rmCommand() *cobra.Command {
+	var yes, dryRun bool
+	command := &cobra.Command{
+		Use:   "rm PATTERN",
+		Short: "Delete the records that match, after a question that says how many",
+		Long: `Delete the records that match, after a question that says how many.
+
+Records go 250 at a time, each batch at once. What is put under the pattern
+while this runs may stay.`,
+		Example: `  wildkey rm 'user:42:session:*'
+  wildkey rm --dry-run 'user:42:**'
+  wildkey rm --yes 'user:42:**'`,
+		Args: cobra.ExactArgs(1),
+	}
+	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	command.Flags().BoolVar(&dryRun, "dry-run", false, "only say how many")
+	command.MarkFlagsMutuallyExclusive("yes", "dry-run")
+	command.RunE = t.on(writing, func(ctx context.Context, s *session, args []string) error {
+		pattern, err := patternArgument(args)
+		if err != nil {
+			return err
+		}
+		matching, err := s.cache.Count(ctx, pattern)
+		switch {
+		case err != nil:
+			return err
+		case dryRun && matching > 0:
+			return t.result(map[string]int{"would_delete": matching}, "would delete %s", records(matching))
+		case matching == 0:
+			return nothingMatches(pattern)
+		case !yes:
+			if err := t.confirm(ctx, fmt.Sprintf("Delete %s of namespace %s that match %s?",
+				records(matching), plain(t.namespace), pattern)); err != nil {
+				return err
+			}
+		}
+		progress := t.progress("deleting", int64(matching), inRecords)
+		s.watch("delete", progress.add)
+		n, err := s.cache.DeleteMatch(ctx, pattern)
+		progress.end()
+		return t.changed("deleted", n, pattern, err)
+	})
+	return command
+}
+
+// confirm asks on a terminal. An error means no.
+func (t *tool) confirm(ctx context.Context, question string) error {
+	if !t.isTerminal(t.in) {
+		return usageError(errors.New("standard input is no terminal to ask at: give --yes or --dry-run"))
+	}
+	fmt.Fprint(t.errOut, question, " [y/N] ")
+	answer, err := bufio.NewReader(t.input(ctx)).ReadString('\n')
+	if ctx.Err() != nil {
+		fmt.Fprintln(t.errOut)
+		return err
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return errors.New("nothing was deleted")
+}
+
+// changed reports what was done to n records, which a failure may have ended.
+func (t *tool) changed(done string, n int, pattern fmt.Stringer, err error) error {
+	switch {
+	case err != nil && n > 0:
+		return partly{err, records(n) + " " + done}
+	case err != nil:
+		return err
+	case n == 0:
+		return nothingMatches(pattern)
+	}
+	return t.result(map[string]int{done: n}, "%s %s", done, records(n))
+}

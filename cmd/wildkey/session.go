@@ -1,0 +1,153 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/wildkey/wildkey"
+)
+
+// session is a connection to a server or a cluster, and the namespace there.
+type session struct {
+	client redis.UniversalClient
+	cache  *wildkey.Cache
+	about  about
+	tag    string // {ns}: what the names of all its Redis keys start with
+}
+
+// about is what a server says of itself, to any user.
+type about struct{ product, version, mode, role string }
+
+// connect finds out by asking whether the URL is that of a cluster; one with
+// several addresses, addr=..., must be.
+func (t *tool) connect(ctx context.Context, access access) (*session, error) {
+	logging.Disable() // the error is told, once
+	s := &session{tag: "{" + wildkey.Key{t.namespace}.String() + "}"}
+	options, err := redis.ParseURL(t.url)
+	if err == nil {
+		s.client = redis.NewClient(options)
+		if s.about, err = ask(ctx, s.client); err != nil {
+			return nil, err
+		}
+	}
+	if err != nil || s.about.mode == "cluster" {
+		cluster, errCluster := redis.ParseClusterURL(t.url)
+		if errCluster != nil {
+			return nil, usageError(withoutSecrets(cmp.Or(err, errCluster)))
+		}
+		if s.client != nil {
+			s.client.Close()
+		}
+		s.client = redis.NewClusterClient(cluster)
+		if s.about, err = ask(ctx, s.client); err != nil {
+			return nil, err
+		}
+	}
+	s.cache, err = wildkey.New(s.client, wildkey.Options{
+		Namespace: t.namespace,
+		Preloaded: t.preloaded,
+		ReadOnly:  access == reading,
+	})
+	return s, err
+}
+
+// ask asks with HELLO, which no ACL forbids.
+func ask(ctx context.Context, client interface {
+	Do(ctx context.Context, args ...any) *redis.Cmd
+}) (about, error) {
+	reply, err := client.Do(ctx, "HELLO").Result()
+	if err != nil {
+		return about{}, fmt.Errorf("connecting: %w", err)
+	}
+	facts := map[string]string{}
+	switch reply := reply.(type) {
+	case map[any]any:
+		for name, value := range reply {
+			facts[fmt.Sprint(name)] = fmt.Sprint(value)
+		}
+	case []any: // RESP2
+		for pair := range slices.Chunk(reply, 2) {
+			facts[fmt.Sprint(pair[0])] = fmt.Sprint(pair[len(pair)-1])
+		}
+	}
+	return about{facts["server"], facts["version"], facts["mode"], facts["role"]}, nil
+}
+
+// atLeast reports whether the server's version is this one or later.
+func (a about) atLeast(major, minor int) bool {
+	first, rest, _ := strings.Cut(a.version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	m, _ := strconv.Atoi(first)
+	n, _ := strconv.Atoi(second)
+	return m > major || m == major && n >= minor
+}
+
+// withoutSecrets keeps the URL, and the password in it, out of an error.
+func withoutSecrets(err error) error {
+	var parsing *url.Error
+	if errors.As(err, &parsing) {
+		return errors.New("the Redis URL cannot be read: it is not redis:// or rediss://[user:password@]host:port/db")
+	}
+	return err
+}
+
+// order and expiry are the names of the two indexes.
+func (s *session) order() string  { return s.tag + "/keys" }
+func (s *session) expiry() string { return s.tag + "/expiry" }
+
+// record returns the Redis key of a record.
+func (s *session) record(encoded string) string { return s.tag + ":" + encoded }
+
+// node is one server: the only one, or a master or replica of the cluster.
+type node struct {
+	*redis.Client
+	address string
+}
+
+// home returns the node that has the records of the namespace.
+func (s *session) home(ctx context.Context) (node, error) {
+	switch client := s.client.(type) {
+	case *redis.Client:
+		return node{client, client.Options().Addr}, nil
+	case *redis.ClusterClient:
+		master, err := client.MasterForKey(ctx, s.tag)
+		if err != nil {
+			return node{}, err
+		}
+		return node{master, master.Options().Addr}, nil
+	}
+	return node{}, fmt.Errorf("no node of a %T is known", s.client)
+}
+
+// nodes returns all nodes, or all masters, by address.
+func (s *session) nodes(ctx context.Context, mastersOnly bool) ([]node, error) {
+	cluster, ok := s.client.(*redis.ClusterClient)
+	if !ok {
+		only, err := s.home(ctx)
+		return []node{only}, err
+	}
+	var mu sync.Mutex // the nodes are visited at the same time
+	var nodes []node
+	visit := cluster.ForEachShard
+	if mastersOnly {
+		visit = cluster.ForEachMaster
+	}
+	err := visit(ctx, func(_ context.Context, client *redis.Client) error {
+		mu.Lock()
+		defer mu.Unlock()
+		nodes = append(nodes, node{client, client.Options().Addr})
+		return nil
+	})
+	slices.SortFunc(nodes, func(a, b node) int { return cmp.Compare(a.address, b.address) })
+	return nodes, err
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// state is what the server holds of one record at the moment of a snapshot.
+type state struct {
+	encoded string // the key
+	live    bool
+	kind    string // a Redis type, where indexes were asked for
+	value   []byte // where values were asked for
+	bytes   int64
+	expires int64 // Unix ms; 0: never
+	blur    int64 // how much later it may expire in truth, in ms
+
+	inOrder, inExpiry          bool // where indexes were asked for
+	orderScore, expiresByScore float64
+}
+
+// facts says what to ask of each record, beside when it expires.
+type facts int
+
+const (
+	sizes facts = iota
+	values
+	indexes
+)
+
+// snapshot returns the states of the records and the server's time, all of one
+// moment: nothing else is done on the server between its commands.
+func (s *session) snapshot(ctx context.Context, encoded []string, ask facts) ([]state, time.Time, error) {
+	type question struct {
+		expiry, kind, fact  *redis.Cmd
+		orderScore, expires *redis.FloatCmd
+	}
+	questions := make([]question, len(encoded))
+	var before, after *redis.TimeCmd
+	// Redis 6.2 tells the time that is left, and not the time of the end.
+	expiryCommand, exact := "PTTL", s.about.atLeast(7, 0)
+	if exact {
+		expiryCommand = "PEXPIRETIME"
+	}
+	home, err := s.home(ctx)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	_, err = home.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		before = tx.Time(ctx)
+		for i, key := range encoded {
+			name, q := s.record(key), &questions[i]
+			q.expiry = tx.Do(ctx, expiryCommand, name)
+			switch ask {
+			case sizes:
+				q.fact = tx.Do(ctx, "STRLEN", name)
+			case values:
+				q.fact = tx.Do(ctx, "GET", name)
+			case indexes:
+				q.kind = tx.Do(ctx, "TYPE", name)
+				q.orderScore = tx.ZScore(ctx, s.order(), key)
+				q.expires = tx.ZScore(ctx, s.expiry(), key)
+			}
+		}
+		after = tx.Time(ctx)
+		return nil
+	})
+	// A missing key or one of another type is an answer about that record.
+	if err != nil && err != redis.Nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return nil, time.Time{}, fmt.Errorf("reading records: %w", err)
+	}
+	states := make([]state, len(encoded))
+	for i, q := range questions {
+		at, err := q.expiry.Int64()
+		if err != nil {
+			return nil, time.Time{}, fmt.Errorf("%s: %w", expiryCommand, err)
+		}
+		st := state{encoded: encoded[i], live: at != -2}
+		if at >= 0 {
+			st.expires = at
+		}
+		if at >= 0 && !exact {
+			st.expires += before.Val().UnixMilli()
+			st.blur = after.Val().UnixMilli() - before.Val().UnixMilli() + 1
+		}
+		switch ask {
+		case sizes:
+			st.bytes, err = q.fact.Int64()
+		case values:
+			var value string
+			value, err = q.fact.Text()
+			st.value, st.bytes = []byte(value), int64(len(value))
+		case indexes:
+			st.kind, err = q.kind.Text()
+			st.orderScore, st.inOrder = q.orderScore.Val(), q.orderScore.Err() == nil
+			st.expiresByScore, st.inExpiry = q.expires.Val(), q.expires.Err() == nil
+		}
+		st.live = st.live && err == nil
+		states[i] = st
+	}
+	return states, before.Val(), nil
+}

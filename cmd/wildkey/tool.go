@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/wildkey/wildkey"
+)
+
+// tool is one run of the program: its streams and what its flags say.
+type tool struct {
+	in         io.Reader
+	out        *bufio.Writer
+	errOut     io.Writer
+	isTerminal func(stream any) bool
+	stdout     io.Writer // beneath out
+
+	url       string
+	namespace string
+	json      bool
+	preloaded bool
+
+	started bool // the command line was right, and its command has begun
+}
+
+func newTool(in io.Reader, out, errOut io.Writer) *tool {
+	return &tool{in: in, out: bufio.NewWriter(out), errOut: errOut, stdout: out, isTerminal: isTerminal}
+}
+
+// run does what the arguments say and returns the exit code.
+func (t *tool) run(ctx context.Context, args []string) int {
+	root := t.command()
+	root.SetArgs(args)
+	root.SetOut(t.out)
+	root.SetErr(t.errOut)
+	command, err := root.ExecuteContextC(ctx)
+	err = cmp.Or(err, t.out.Flush())
+	code := exitCode(ctx, err, t.started)
+	if code == exitInterrupted {
+		err = interrupted(err)
+	}
+	if err != nil {
+		fmt.Fprintln(t.errOut, "wildkey:", visible(strings.ReplaceAll(err.Error(), "wildkey: ", "")))
+	}
+	if code == exitUsage {
+		fmt.Fprintf(t.errOut, "See: %s --help\n", command.CommandPath())
+	}
+	return code
+}
+
+func (t *tool) command() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "wildkey",
+		Short: "Look after the records of a Wildkey namespace on a Redis server",
+		Long: `Look after the records of a Wildkey namespace on a Redis server.
+
+A KEY is encoded: segments percent-encoded and joined by colons, as in
+user:42:e-mail:ann%40example.com. A PATTERN asks something of each segment:
+session is itself, 2024-* starts so, * is any one, ** (last only) is any number.
+Quote patterns, or the shell may expand them.
+
+` + exitCodesHelp,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&t.url, "url", cmp.Or(os.Getenv("REDIS_URL"), "redis://127.0.0.1:6379"),
+		"redis://[user:password@]host:port/db, rediss:// for TLS; by default $REDIS_URL")
+	flags.StringVarP(&t.namespace, "namespace", "n", cmp.Or(os.Getenv("WILDKEY_NAMESPACE"), "cache"),
+		"namespace of the records; by default $WILDKEY_NAMESPACE")
+	flags.BoolVar(&t.json, "json", false, "for machines: JSON, one object a line")
+	flags.BoolVar(&t.preloaded, "preloaded", false, "never load a script: fail if the server lacks it")
+	// The help must show no password that came by the environment.
+	flags.Lookup("url").DefValue = ""
+	flags.Lookup("namespace").DefValue = ""
+	for _, group := range []struct {
+		title    string
+		commands []*cobra.Command
+	}{
+		{"Records:", []*cobra.Command{
+			t.lsCommand(), t.countCommand(), t.getCommand(), t.putCommand(), t.touchCommand(), t.rmCommand(),
+			t.exportCommand(), t.importCommand(),
+		}},
+		{"Care:", []*cobra.Command{
+			t.doctorCommand(), t.checkCommand(), t.topCommand(), t.sweepCommand(), t.reindexCommand(), t.scriptsCommand(),
+		}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, command := range group.commands {
+			command.GroupID = group.title
+			root.AddCommand(command)
+		}
+	}
+	cobra.EnableCommandSorting = false
+	return root
+}
+
+// access says what a command may do to the records.
+type access bool
+
+const (
+	// reading leaves everything as it is, stale index entries too.
+	reading access = false
+	writing access = true
+)
+
+// work is what a command does, once connected.
+type work func(ctx context.Context, s *session, args []string) error
+
+// on returns a cobra RunE that connects and then does the work.
+func (t *tool) on(access access, work work) func(*cobra.Command, []string) error {
+	return func(command *cobra.Command, args []string) error {
+		t.started = true
+		s, err := t.connect(command.Context(), access)
+		if err != nil {
+			return err
+		}
+		defer s.client.Close()
+		return work(command.Context(), s, args)
+	}
+}
+
+// patternArgument returns the pattern that the argument is, or that of all records.
+func patternArgument(args []string) (wildkey.Pattern, error) {
+	if len(args) == 0 {
+		return wildkey.NewPattern(wildkey.Rest())
+	}
+	pattern, err := wildkey.ParsePattern(args[0])
+	return pattern, usageError(err)
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (t *tool) touchCommand() *cobra.Command {
+	var live ttl
+	command := &cobra.Command{
+		Use:                   "touch PATTERN (--ttl DURATION | --no-expiry)",
+		Short:                 "Give the records that match a new TTL",
+		Example:               `  wildkey touch 'user:42:session:*' --ttl 48h`,
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.ExactArgs(1),
+	}
+	live.flags(command)
+	command.MarkFlagsOneRequired("ttl", "no-expiry")
+	command.RunE = t.on(writing, func(ctx context.Context, s *session, args []string) error {
+		pattern, err := patternArgument(args)
+		if err != nil {
+			return err
+		}
+		progress := t.progress("touching", unknown, inRecords)
+		s.watch("touch", progress.add)
+		n, err := s.cache.TouchMatch(ctx, time.Duration(live), pattern)
+		progress.end()
+		return t.changed("touched", n, pattern, err)
+	})
+	return command
+}
