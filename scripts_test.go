@@ -21,7 +21,7 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected replies and keyspaces in scripts/testdata from the engine")
+var update = flag.Bool("update", false, "rewrite what is generated: scripts/testdata from the engine, scripts/AUDIT.md")
 
 // corpusCase is one case of scripts/testdata/*.txt; the format is described at
 // the head of each of those files.
@@ -265,15 +265,7 @@ func TestScriptHeaders(t *testing.T) {
 				t.Errorf("header fields (-want +got)\n%s", diff)
 			}
 
-			written := map[string]bool{}
-			for _, call := range regexp.MustCompile(`redis\.p?call\(([^,)]*)`).FindAllStringSubmatch(script.Source, -1) {
-				name, err := strconv.Unquote(strings.ReplaceAll(call[1], "'", `"`))
-				if err != nil {
-					t.Errorf("redis.call(%s: the command is not written out", call[1])
-				}
-				written[name] = true
-			}
-			if diff := cmp.Diff(listed, slices.Sorted(maps.Keys(written))); diff != "" {
+			if diff := cmp.Diff(listed, sourceCommands(t, script)); diff != "" {
 				t.Errorf("COMMANDS against the source (-listed +called)\n%s", diff)
 			}
 
@@ -295,6 +287,20 @@ func TestScriptHeaders(t *testing.T) {
 			})
 		})
 	}
+}
+
+// sourceCommands is what the text of a script calls, sorted.
+func sourceCommands(t *testing.T, script wildkey.Script) []string {
+	t.Helper()
+	written := map[string]bool{}
+	for _, call := range regexp.MustCompile(`redis\.p?call\(([^,)]*)`).FindAllStringSubmatch(script.Source, -1) {
+		name, err := strconv.Unquote(strings.ReplaceAll(call[1], "'", `"`))
+		if err != nil {
+			t.Errorf("%s.lua: redis.call(%s: the command is not written out", script.Name, call[1])
+		}
+		written[name] = true
+	}
+	return slices.Sorted(maps.Keys(written))
 }
 
 // TestPortability refuses what the design's portability rules refuse and a
