@@ -1,6 +1,6 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test cover lint sums fuzz soak bench
+.PHONY: demo test cover lint sums generated fuzz soak bench
 
 # The main job, on the embedded engine or on the server that REDIS_URL names.
 demo:
@@ -32,6 +32,10 @@ lint:
 # The digests that operators pin, after a change of a script.
 sums:
 	cd scripts && sha1sum *.lua > SHA1SUMS
+
+# All that is made from the scripts, after a change of one: look at what it rewrites before it is committed.
+generated: sums
+	go test -run 'TestCorpus|TestVectors|TestScriptWork|TestAudit' -update .
 
 # Each fuzz target for a while.
 FUZZTIME = 30s
