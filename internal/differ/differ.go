@@ -80,11 +80,12 @@ func (p *Pair) Same(args ...string) error {
 	return err
 }
 
-// A command is begun anew because the millisecond changed under it; one that
-// takes several of them gets fewer attempts.
+// attempts and patience bound how often, and for how long, a command is begun
+// anew because the millisecond changed under it. A busy machine may stall any
+// command for some milliseconds, so that one such stall says nothing yet.
 const (
-	attempts     = 100
-	longAttempts = 4
+	attempts = 100
+	patience = 500 * time.Millisecond
 )
 
 var ctx = context.Background()
@@ -108,13 +109,14 @@ func (p *Pair) Do(args ...string) (engine, server string, err error) {
 		}
 		return refusal, strings.Join(replies, ""), err
 	}
+	begun := time.Now()
 	for attempt := 1; ; attempt++ {
 		replies, err := p.server.Do(askTime, args, askTime)
 		if err != nil {
 			return "", "", err
 		}
 		before, after := milliseconds(replies[0]), milliseconds(replies[2])
-		if before != after && attempt < attempts && (after-before < 3 || attempt < longAttempts) {
+		if before != after && attempt < attempts && (attempt < 3 || time.Since(begun) < patience) {
 			if err := p.Align(); err != nil {
 				return "", "", err
 			}
