@@ -296,6 +296,75 @@ func TestNothingRunsBetweenMatches(t *testing.T) {
 	})
 }
 
+// TestWalkIsThrifty: the first pages of many shards are small, and grow where
+// the records lie together.
+func TestWalkIsThrifty(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		cache := b.cache(t, wildkey.Options{Shards: 48})
+		var records []wildkey.Record
+		for n := range 1000 {
+			records = append(records, rec(wildkey.K(n), "v"), rec(wildkey.K("together", n), "v"))
+		}
+		_, err := cache.PutEach(ctx, slices.Values(records), nil)
+		must(t, err)
+		must(t, cache.Load(ctx))
+		var calls, limits atomic.Int64
+		client := hookedClient(t, b, hook{before: func(commands []redis.Cmder) {
+			calls.Add(1)
+			limits.Add(int64(commands[0].Args()[7].(int))) // EVALSHA_RO digest 2 order expiry want cursor limit
+		}})
+		cache = newCacheOn(t, client, wildkey.Options{Shards: 48})
+		for _, err := range cache.Match(ctx, wildkey.MustParsePattern("*")) {
+			must(t, err)
+			break
+		}
+		if n := limits.Load(); n > 48*(8+2*500/48) {
+			t.Errorf("one match asks for up to %d", n)
+		}
+		calls.Store(0)
+		found, err := cache.All(ctx, wildkey.MustParsePattern("t*:**"))
+		must(t, err)
+		if n := calls.Load(); len(found) != 1000 || n > 48+6 { // 28, 56, 112, 224, 448 and the rest
+			t.Errorf("%d records that lie together take %d calls", len(found), n)
+		}
+	})
+}
+
+// TestOneShardEndsTheOthers holds seven shards back until one has failed.
+func TestOneShardEndsTheOthers(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		options := wildkey.Options{Shards: 7, ShardSegments: 1, PageReads: 1}
+		cache := b.cache(t, options)
+		for n := range 400 {
+			must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+		}
+		order := tagOf(wildkey.K(3), options) + "/keys"
+		b.do(t, "DEL", order)
+		b.do(t, "SET", order, "foreign")
+		must(t, cache.Load(ctx))
+		failed, calls := make(chan struct{}), atomic.Int64{}
+		fails := func(commands []redis.Cmder) bool { return commands[0].Args()[3] == order }
+		client := hookedClient(t, b, hook{
+			before: func(commands []redis.Cmder) {
+				if calls.Add(1); !fails(commands) {
+					<-failed
+				}
+			},
+			after: func(commands []redis.Cmder) {
+				if fails(commands) {
+					close(failed)
+				}
+			},
+		})
+		if _, err := newCacheOn(t, client, options).Count(ctx, wildkey.MustParsePattern("*")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			t.Errorf("Count: %v, want WRONGTYPE", err)
+		}
+		if n := calls.Load(); n > 100 {
+			t.Errorf("%d calls, and the first has failed", n)
+		}
+	})
+}
+
 // TestOneShardFails: the error of one shard ends the calls that ask all.
 func TestOneShardFails(t *testing.T) {
 	onBackends(t, func(t *testing.T, b *backend) {

@@ -180,8 +180,8 @@ func TestMoveToGoesOn(t *testing.T) {
 				return nil
 			}))
 			_, err := newCacheOn(t, client, fromOptions).MoveTo(ctx, newCacheOn(t, client, toOptions))
-			if failed = err != nil; failed && !errors.Is(err, stopped) {
-				t.Fatalf("stopped at call %d: %v", stopAt, err)
+			if failed = calls >= stopAt; errors.Is(err, stopped) != failed || !failed && err != nil {
+				t.Fatalf("stopped at call %d of %d: %v", stopAt, calls, err)
 			}
 			if _, err := from.MoveTo(ctx, to); err != nil {
 				t.Fatalf("MoveTo after a stop at call %d: %v", stopAt, err)
