@@ -25,6 +25,7 @@ type Client interface {
 	redis.Scripter
 	Get(ctx context.Context, key string) *redis.StringCmd
 	MGet(ctx context.Context, keys ...string) *redis.SliceCmd
+	Pipelined(ctx context.Context, fn func(redis.Pipeliner) error) ([]redis.Cmder, error)
 	ScanType(ctx context.Context, cursor uint64, match string, count int64, keyType string) *redis.ScanCmd
 }
 
@@ -47,6 +48,13 @@ type Options struct {
 	// matches (default 500, at most 99,999), the index entries that it reads
 	// (1,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
 	PageLimit, PageReads, PageBytes int
+	// Shards is how many hash slots, and so nodes of a cluster, the namespace
+	// is spread over: 1 (the default) to 16,384. ShardSegments is how many
+	// leading segments of a key choose its shard (default 1), by Key.Shard: what
+	// one call is to write lies in one shard, or it is ErrCrossShard; a pattern
+	// that leaves those segments open is asked of every shard, in parallel.
+	// All who use a namespace must agree on both: MoveTo changes them.
+	Shards, ShardSegments int
 }
 
 // Record is what Put writes.
@@ -86,14 +94,14 @@ type SweepStats struct {
 	Dropped int // their record had been evicted, or deleted by hand
 }
 
-// Cache is a namespace of records on a Redis server. It is safe for concurrent
-// use, starts no goroutine, and neither owns nor closes its client.
+// Cache is a namespace of records on a Redis server or cluster. It is safe for
+// concurrent use, neither owns nor closes its client, and starts no goroutine
+// but for calls that ask several shards: those end before the call returns.
 type Cache struct {
 	client  Client
 	loader  *loader
 	options Options
-	indexes []string // the order index and the expiry index
-	prefix  string   // {ns}: of {ns}:<encoded key>
+	shards  []shard
 }
 
 // New returns the Cache of a namespace. It sends nothing to the server.
@@ -102,17 +110,18 @@ func New(client Client, options Options) (*Cache, error) {
 	options.PageLimit = cmp.Or(options.PageLimit, 500)
 	options.PageReads = cmp.Or(options.PageReads, 1_000)
 	options.PageBytes = cmp.Or(options.PageBytes, 1<<20)
+	options.Shards = cmp.Or(options.Shards, 1)
+	options.ShardSegments = cmp.Or(options.ShardSegments, 1)
 	if client == nil || min(options.MaxRecords, options.PageLimit, options.PageReads, options.PageBytes) < 1 ||
-		max(options.PageLimit, options.PageReads) > 99_999 || options.PageBytes > 999_999_999 {
+		max(options.PageLimit, options.PageReads) > 99_999 || options.PageBytes > 999_999_999 ||
+		min(options.Shards, options.ShardSegments) < 1 || options.Shards > 16_384 {
 		return nil, fmt.Errorf("wildkey: New with the client %v: it is nil, or a bound is out of its range in %+v", client, options)
 	}
-	tag := "{" + string(appendEncoded(nil, cmp.Or(options.Namespace, "cache"))) + "}"
 	c := &Cache{
 		client:  client,
 		loader:  &loader{client: client, preloaded: options.Preloaded},
 		options: options,
-		indexes: []string{tag + "/keys", tag + "/expiry"},
-		prefix:  tag + ":",
+		shards:  newShards(cmp.Or(options.Namespace, "cache"), options.Shards),
 	}
 	if _, err := c.ttlArgument(cmp.Or(options.TTL, NoExpiry)); err != nil {
 		return nil, err
@@ -136,15 +145,21 @@ func (c *Cache) Load(ctx context.Context) error {
 // memory is full (redis.IsOOMError). Of a key that comes twice, the last counts.
 // One round trip, which also purges at most 64 + 2n expired index entries.
 func (c *Cache) Put(ctx context.Context, records ...Record) error {
-	names, args, err := c.putArguments(records)
-	if err != nil || len(records) == 0 {
-		return err
-	}
-	n, err := c.loader.run(ctx, putScript, names, args...).Int()
-	if err == nil && n < 0 {
+	n, err := c.put(ctx, records)
+	if n < 0 {
 		return fmt.Errorf("%w (record %d)", ErrCondition, -n)
 	}
 	return err
+}
+
+// put returns what put.lua does: how many records it wrote or, negative, the
+// number of the one whose condition failed.
+func (c *Cache) put(ctx context.Context, records []Record) (int, error) {
+	names, args, err := c.putArguments(records)
+	if err != nil || len(records) == 0 {
+		return 0, err
+	}
+	return c.loader.run(ctx, putScript, names, args...).Int()
 }
 
 func (c *Cache) putArguments(records []Record) (names []string, args []any, err error) {
@@ -164,7 +179,7 @@ func (c *Cache) putArguments(records []Record) (names []string, args []any, err 
 
 // Get returns the value of the record, or ErrNotFound. It is a plain GET.
 func (c *Cache) Get(ctx context.Context, key Key) ([]byte, error) {
-	name, err := key.encode(c.prefix)
+	name, err := key.encode(c.shardOf(key).prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -178,23 +193,32 @@ func (c *Cache) Get(ctx context.Context, key Key) ([]byte, error) {
 	return value, nil
 }
 
-// GetMany returns the value of each key, in the order of the keys, as one
-// atomic snapshot: nil where there is no record, empty but not nil where the
-// value is empty. It is a plain MGET.
+// GetMany returns the value of each key, in the order of the keys: nil where
+// there is no record, empty but not nil where the value is empty. It is a plain
+// MGET, and one atomic snapshot, for each shard in which the keys lie.
 func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
-	names, err := c.scriptKeys(keys)
-	if err != nil || len(keys) == 0 {
+	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
 		return nil, err
 	}
-	found := c.client.MGet(ctx, names[len(c.indexes):]...)
-	if err := found.Err(); err != nil {
-		return nil, fmt.Errorf("wildkey: MGET: %w", err)
-	}
-	values := make([][]byte, len(keys))
-	for i, value := range found.Val() {
-		if value, ok := value.(string); ok {
-			values[i] = []byte(value)
+	values, parts := make([][]byte, len(keys)), c.split(keys)
+	err := inParallel(ctx, len(parts), func(ctx context.Context, i int) error {
+		names, err := parts[i].shard.names(parts[i].keys)
+		if err != nil {
+			return err
 		}
+		found := c.client.MGet(ctx, names[len(parts[i].shard.indexes):]...)
+		if err := found.Err(); err != nil {
+			return fmt.Errorf("wildkey: MGET: %w", err)
+		}
+		for j, value := range found.Val() {
+			if value, ok := value.(string); ok {
+				values[parts[i].places[j]] = []byte(value)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
 	}
 	return values, nil
 }
@@ -237,16 +261,17 @@ func (c *Cache) Touch(ctx context.Context, ttl time.Duration, keys ...Key) (int,
 // Match returns an iterator over the records that match, with their values, in
 // byte order of their encoded keys. Each page is one round trip and one atomic
 // snapshot, but the whole is not: a record that lives from start to end is met
-// exactly once, any other at most once. An error ends the iteration.
+// exactly once, any other at most once. An error ends the iteration. Where the
+// pattern asks several shards, up to a page of each is in memory at a time.
 func (c *Cache) Match(ctx context.Context, pattern Pattern) iter.Seq2[Entry, error] {
-	return c.entries(ctx, "values", pattern)
+	return c.merged(ctx, "values", pattern)
 }
 
 // MatchKeys is Match without the values. It reads the index alone: a key whose
 // record was evicted or deleted by hand may be among them until it is swept.
 func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, error] {
 	return func(yield func(Key, error) bool) {
-		for entry, err := range c.entries(ctx, "keys", pattern) {
+		for entry, err := range c.merged(ctx, "keys", pattern) {
 			if !yield(entry.Key, err) {
 				return
 			}
@@ -270,28 +295,36 @@ func (c *Cache) All(ctx context.Context, pattern Pattern) ([]Entry, error) {
 // from the Cursor of the page before, which holds no state on the server. It is
 // one atomic snapshot and one round trip, two if it met stale index entries. At
 // Options.PageReads or PageBytes it ends short, even empty, and with a Cursor.
-func (c *Cache) Page(ctx context.Context, pattern Pattern, cursor string, limit int) (Page, error) {
-	page, _, err := c.match(ctx, "values", pattern, cursor, cmp.Or(limit, c.options.PageLimit))
-	return page, err
+// Where the pattern asks several shards, each call to one of them is a snapshot.
+func (c *Cache) Page(ctx context.Context, pattern Pattern, cursor string, limit int) (page Page, err error) {
+	limit = cmp.Or(limit, c.options.PageLimit)
+	if shards := c.shardsOf(pattern); len(shards) > 1 {
+		return c.mergedPage(ctx, shards, pattern, cursor, limit)
+	} else if page, _, err = c.match(ctx, &shards[0], "values", pattern, cursor, limit); err != nil {
+		return Page{}, err
+	}
+	return page, nil
 }
 
 // Count returns how many records match, by the index alone: one that was
 // evicted or deleted by hand counts until it is swept. A round trip, and an
 // atomic snapshot, for each Options.PageReads entries read.
 func (c *Cache) Count(ctx context.Context, pattern Pattern) (int, error) {
-	for total, cursor := 0, ""; ; {
-		page, n, err := c.match(ctx, "count", pattern, cursor, c.options.PageReads)
-		if total, cursor = total+n, page.Cursor; err != nil || cursor == "" {
-			return total, err
+	return sum(ctx, c.shardsOf(pattern), func(ctx context.Context, s *shard) (int, error) {
+		for total, cursor := 0, ""; ; {
+			page, n, err := c.match(ctx, s, "count", pattern, cursor, c.options.PageReads)
+			if total, cursor = total+n, page.Cursor; err != nil || cursor == "" {
+				return total, err
+			}
 		}
-	}
+	})
 }
 
 // DeleteMatch deletes the records that match and returns how many they were.
-// It finds up to Options.MaxRecords of them and then deletes those at once: a
-// reader sees all or none. What goes beyond that goes in further rounds.
+// It finds up to Options.MaxRecords of them in a shard and then deletes those at
+// once: a reader sees all or none. What goes beyond that goes in further rounds.
 func (c *Cache) DeleteMatch(ctx context.Context, pattern Pattern) (int, error) {
-	return c.inBatches(ctx, c.MatchKeys(ctx, pattern), c.delete)
+	return c.onMatches(ctx, pattern, c.delete)
 }
 
 // TouchMatch gives the records that match a new TTL and returns how many they
@@ -301,7 +334,7 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 	if err != nil {
 		return 0, err
 	}
-	return c.inBatches(ctx, c.MatchKeys(ctx, pattern), c.touch(argument))
+	return c.onMatches(ctx, pattern, c.touch(argument))
 }
 
 // Sweep collects every stale index entry: all that have expired, and then,
@@ -309,13 +342,16 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 // evicted or deleted by hand. It makes many short calls and touches no record.
 func (c *Cache) Sweep(ctx context.Context) (total SweepStats, err error) {
 	limit := c.options.MaxRecords
-	for purged := limit; purged == limit; total.Purged += purged {
-		if purged, _, err = c.sweep(ctx, limit, c.indexes); err != nil {
-			return total, err
+	total.Purged, err = sum(ctx, c.shards, func(ctx context.Context, s *shard) (total int, err error) {
+		for purged := limit; purged == limit && err == nil; total += purged {
+			purged, _, err = c.sweep(ctx, limit, s.indexes)
 		}
+		return total, err
+	})
+	if err != nil {
+		return total, err
 	}
-	everything := c.MatchKeys(ctx, Pattern{terms: []Term{Rest()}})
-	total.Dropped, err = c.inBatches(ctx, everything, func(ctx context.Context, names []string) (int, error) {
+	total.Dropped, err = c.onMatches(ctx, everything, func(ctx context.Context, names []string) (int, error) {
 		_, dropped, err := c.sweep(ctx, 0, names)
 		return dropped, err
 	})
@@ -333,32 +369,35 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 
 // Reindex puts every record of the namespace back into the indexes, with its
 // TTL, and returns how many it met: the repair after an index was deleted or,
-// under allkeys-*, evicted. It goes through the server's keyspace with SCAN.
+// under allkeys-*, evicted. For each shard it goes through the keyspace of the
+// server that has it with SCAN.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
-	return c.inBatches(ctx, c.scan(ctx), c.touch("keep"))
+	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
+		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
+	})
 }
 
-func (c *Cache) scan(ctx context.Context) iter.Seq2[Key, error] {
-	return func(yield func(Key, error) bool) {
+func (c *Cache) scan(ctx context.Context, s *shard) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
 		client := c.client
 		// On a cluster one node has the slot of the tag, and with it all records.
 		if cluster, ok := client.(*redis.ClusterClient); ok {
-			master, err := cluster.MasterForKey(ctx, c.prefix)
+			master, err := cluster.MasterForKey(ctx, s.prefix)
 			if err != nil {
-				yield(nil, fmt.Errorf("wildkey: SCAN: %w", err))
+				yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
 				return
 			}
 			client = master
 		}
-		names := client.ScanType(ctx, 0, c.prefix+"*", int64(c.options.MaxRecords), "string").Iterator()
+		names := client.ScanType(ctx, 0, s.prefix+"*", int64(c.options.MaxRecords), "string").Iterator()
 		for names.Next(ctx) {
 			// What is no encoded key was not written by a Cache.
-			if key, err := ParseKey(names.Val()[len(c.prefix):]); err == nil && !yield(key, nil) {
+			if key, err := ParseKey(names.Val()[len(s.prefix):]); err == nil && !yield(Entry{Key: key}, nil) {
 				return
 			}
 		}
 		if err := names.Err(); err != nil {
-			yield(nil, fmt.Errorf("wildkey: SCAN: %w", err))
+			yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
 		}
 	}
 }
@@ -372,7 +411,7 @@ func (c *Cache) delete(ctx context.Context, names []string) (int, error) {
 
 func (c *Cache) touch(ttl string) action {
 	return func(ctx context.Context, names []string) (int, error) {
-		args := slices.Repeat([]any{ttl}, len(names)-len(c.indexes))
+		args := slices.Repeat([]any{ttl}, len(names)-2)
 		return c.loader.run(ctx, touchScript, names, args...).Int()
 	}
 }
@@ -386,30 +425,44 @@ func (c *Cache) each(ctx context.Context, keys []Key, act action) (int, error) {
 	return act(ctx, names)
 }
 
-// inBatches does the action on the keys, Options.MaxRecords a call.
-func (c *Cache) inBatches(ctx context.Context, keys iter.Seq2[Key, error], act action) (total int, err error) {
+// onMatches does the action on what matches, in all shards at a time.
+func (c *Cache) onMatches(ctx context.Context, pattern Pattern, act action) (int, error) {
+	return sum(ctx, c.shardsOf(pattern), func(ctx context.Context, s *shard) (int, error) {
+		return c.inBatches(ctx, s, c.entries(ctx, s, "keys", pattern), act)
+	})
+}
+
+// inBatches does the action on records of one shard, Options.MaxRecords a call.
+func (c *Cache) inBatches(ctx context.Context, s *shard, found iter.Seq2[Entry, error], act action) (total int, err error) {
 	var batch []Key
-	for key, err := range keys {
+	flush := func() error {
+		names, err := s.names(batch)
+		if err != nil || len(batch) == 0 {
+			return err
+		}
+		n, err := act(ctx, names)
+		total, batch = total+n, batch[:0]
+		return err
+	}
+	for entry, err := range found {
 		if err != nil {
 			return total, err
 		}
-		if batch = append(batch, key); len(batch) == c.options.MaxRecords {
-			n, err := c.each(ctx, batch, act)
-			total, batch = total+n, batch[:0]
-			if err != nil {
+		if batch = append(batch, entry.Key); len(batch) == c.options.MaxRecords {
+			if err := flush(); err != nil {
 				return total, err
 			}
 		}
 	}
-	n, err := c.each(ctx, batch, act)
-	return total + n, err
+	err = flush()
+	return total, err
 }
 
-// entries yields what match finds, page by page, until the last.
-func (c *Cache) entries(ctx context.Context, want string, pattern Pattern) iter.Seq2[Entry, error] {
+// entries yields what match.lua finds in one shard, page by page, until the last.
+func (c *Cache) entries(ctx context.Context, s *shard, want string, pattern Pattern) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for cursor, more := "", true; more; more = cursor != "" {
-			page, _, err := c.match(ctx, want, pattern, cursor, c.options.PageLimit)
+			page, _, err := c.match(ctx, s, want, pattern, cursor, c.options.PageLimit)
 			if err != nil {
 				yield(Entry{}, err)
 				return
@@ -425,7 +478,9 @@ func (c *Cache) entries(ctx context.Context, want string, pattern Pattern) iter.
 }
 
 // match calls match.lua, and has the stale index entries that it met swept.
-func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor string, limit int) (page Page, n int, err error) {
+func (c *Cache) match(
+	ctx context.Context, s *shard, want string, pattern Pattern, cursor string, limit int,
+) (page Page, n int, err error) {
 	if err := pattern.check(); err != nil {
 		return page, 0, err
 	}
@@ -433,7 +488,7 @@ func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor 
 	for _, term := range pattern.terms {
 		args = append(args, term.argument)
 	}
-	reply, err := c.loader.run(ctx, matchScript, c.indexes, args...).Slice()
+	reply, err := c.loader.run(ctx, matchScript, s.indexes, args...).Slice()
 	if err != nil || len(reply) != 4 {
 		return page, 0, cmp.Or(err, unexpectedReply(matchScript, reply))
 	}
@@ -461,9 +516,9 @@ func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor 
 		}
 	}
 	if len(stale) > 0 && !c.options.ReadOnly {
-		names := slices.Clone(c.indexes)
+		names := slices.Clone(s.indexes)
 		for _, encoded := range stale {
-			names = append(names, c.prefix+encoded)
+			names = append(names, s.prefix+encoded)
 		}
 		// The page is right with or without this: if the sweep fails, the next
 		// page that meets these entries asks for another.
@@ -474,18 +529,22 @@ func (c *Cache) match(ctx context.Context, want string, pattern Pattern, cursor 
 
 // scriptKeys returns the KEYS of a script that writes these records.
 func (c *Cache) scriptKeys(keys []Key) ([]string, error) {
+	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	s := c.shardOf(keys[0])
+	names, err := s.names(keys)
+	if err != nil {
+		return nil, err
+	}
+	return names, c.checkShard(s, keys)
+}
+
+func (c *Cache) checkNumber(keys []Key) error {
 	if len(keys) > c.options.MaxRecords {
-		return nil, fmt.Errorf("%w: %d, and Options.MaxRecords is %d", ErrTooMany, len(keys), c.options.MaxRecords)
+		return fmt.Errorf("%w: %d, and Options.MaxRecords is %d", ErrTooMany, len(keys), c.options.MaxRecords)
 	}
-	names := append(make([]string, 0, len(c.indexes)+len(keys)), c.indexes...)
-	for i, key := range keys {
-		name, err := key.encode(c.prefix)
-		if err != nil {
-			return nil, fmt.Errorf("%w (key %d of the call)", err, i+1)
-		}
-		names = append(names, name)
-	}
-	return names, nil
+	return nil
 }
 
 // ttlArgument returns a TTL as the scripts take it: whole milliseconds, or 0.

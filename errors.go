@@ -17,6 +17,9 @@ var (
 	// ErrBadPattern is returned when a pattern has no term, an empty literal
 	// or prefix, a text that is not canonical, or ** anywhere but last.
 	ErrBadPattern = errors.New("wildkey: bad pattern")
+	// ErrCrossShard is returned when one atomic call names records of more than
+	// one shard. Nothing has been written.
+	ErrCrossShard = errors.New("wildkey: the records of one atomic call lie in several shards")
 	// ErrTooMany is returned when one atomic call names more records than
 	// Options.MaxRecords.
 	ErrTooMany = errors.New("wildkey: too many records for one atomic call")

@@ -68,6 +68,7 @@ func checkMatch(t *testing.T, b *backend, seed uint64) {
 	}
 	cache := b.cache(t, wildkey.Options{
 		PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(9), PageBytes: 1 + random.IntN(60), MaxRecords: 60,
+		Shards: []int{1, 1, 1, 2, 3, 7}[random.IntN(6)], ShardSegments: 1 + random.IntN(3),
 	})
 	records := map[string]wildkey.Record{}
 	var all []wildkey.Record
@@ -76,7 +77,8 @@ func checkMatch(t *testing.T, b *backend, seed uint64) {
 		all = append(all, record)
 		records[record.Key.String()] = record
 	}
-	must(t, cache.Put(ctx, all...))
+	_, err := cache.PutEach(ctx, slices.Values(all), nil)
+	must(t, err)
 
 	pattern := drawPattern(t, random, segment)
 	want := map[string]string{}
@@ -102,8 +104,12 @@ func checkMatch(t *testing.T, b *backend, seed uint64) {
 	// Writes between pages: what is left alone is met exactly once.
 	found = nil
 	for cursor, more := "", true; more; more = cursor != "" {
-		page, err := cache.Page(ctx, pattern, cursor, 0)
+		limit := random.IntN(12)
+		page, err := cache.Page(ctx, pattern, cursor, limit)
 		must(t, err)
+		if limit > 0 && len(page.Entries) > limit {
+			t.Errorf("%s: a page has %d entries, its limit is %d", pattern, len(page.Entries), limit)
+		}
 		found, cursor = append(found, page.Entries...), page.Cursor
 		if random.IntN(2) == 0 {
 			record := newRecord()

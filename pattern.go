@@ -34,6 +34,8 @@ func Rest() Term { return Term{"**", "**"} }
 // The zero Pattern matches nothing and is refused with ErrBadPattern.
 type Pattern struct{ terms []Term }
 
+var everything = Pattern{[]Term{Rest()}}
+
 // NewPattern makes a Pattern of its terms. It returns ErrBadPattern when there
 // is no term, when a literal or prefix is empty and when Rest is not last.
 func NewPattern(terms ...Term) (Pattern, error) {

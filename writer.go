@@ -3,6 +3,7 @@ package wildkey
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -21,10 +22,10 @@ type WriterOptions struct {
 	OnError func(err error, records []Record, keys []Key)
 }
 
-// Writer writes to a Cache in the background, in the order of its calls.
-// Consecutive puts go as one call of put.lua, and consecutive deletes as one of
-// delete.lua, up to Options.MaxRecords each; a Put with a condition goes alone.
-// What one Put was given is never split. It is safe for concurrent use.
+// Writer writes to a Cache in the background, in each shard in the order of its
+// calls. Consecutive puts go as one call of put.lua, and consecutive deletes as
+// one of delete.lua, up to Options.MaxRecords each; a Put with a condition goes
+// alone. What one Put was given is never split. It is safe for concurrent use.
 type Writer struct {
 	cache   *Cache
 	options WriterOptions
@@ -40,7 +41,8 @@ type Writer struct {
 type write struct {
 	records []Record
 	keys    []Key
-	alone   bool            // a flush, or a put whose condition must not hold up others
+	shard   *shard
+	alone   bool            // a put whose condition must not hold up others
 	flushed chan<- error    // where a flush is awaited
 	gone    <-chan struct{} // closed when it is awaited no more
 }
@@ -61,7 +63,7 @@ func (w *Writer) Put(ctx context.Context, records ...Record) error {
 		return err
 	}
 	alone := slices.ContainsFunc(records, func(r Record) bool { return r.If != Condition{} })
-	return w.enqueue(ctx, write{records: slices.Clone(records), alone: alone})
+	return w.enqueue(ctx, write{records: slices.Clone(records), shard: w.cache.shardOf(records[0].Key), alone: alone})
 }
 
 // Delete queues records to be deleted. It blocks and reports as Put does.
@@ -69,14 +71,14 @@ func (w *Writer) Delete(ctx context.Context, keys ...Key) error {
 	if _, err := w.cache.scriptKeys(keys); err != nil || len(keys) == 0 {
 		return err
 	}
-	return w.enqueue(ctx, write{keys: slices.Clone(keys)})
+	return w.enqueue(ctx, write{keys: slices.Clone(keys), shard: w.cache.shardOf(keys[0])})
 }
 
 // Flush waits until all that was queued before it has been written or has
 // failed. It returns the context's error if that ends first.
 func (w *Writer) Flush(ctx context.Context) error {
 	flushed := make(chan error)
-	if err := w.enqueue(ctx, write{flushed: flushed, gone: ctx.Done(), alone: true}); err != nil {
+	if err := w.enqueue(ctx, write{flushed: flushed, gone: ctx.Done()}); err != nil {
 		return err
 	}
 	select {
@@ -117,18 +119,20 @@ func (w *Writer) enqueue(ctx context.Context, item write) error {
 	}
 }
 
-// work sends what is queued. While one call is under way others gather, so
-// that calls grow with the load and a single write is never held back.
+// work sends what is queued. While calls are under way others gather, so that
+// calls grow with the load and a single write is never held back.
 func (w *Writer) work() {
 	defer close(w.stopped)
-	for pending := range w.queue {
+	for next := range w.queue {
+		pending := make(map[*shard]write) // one call a shard
 		for gathering := true; gathering; {
+			if !w.merge(pending, next) {
+				w.send(pending)
+				clear(pending)
+				pending[next.shard] = next
+			}
 			select {
-			case next, open := <-w.queue:
-				if gathering = open; open && !w.merge(&pending, next) {
-					w.send(pending)
-					pending = next
-				}
+			case next, gathering = <-w.queue:
 			default:
 				gathering = false
 			}
@@ -137,35 +141,48 @@ func (w *Writer) work() {
 	}
 }
 
-// merge adds next to pending if one call does the same as two.
-func (w *Writer) merge(pending *write, next write) bool {
-	records, keys := len(pending.records)+len(next.records), len(pending.keys)+len(next.keys)
-	if pending.alone || next.alone || records > 0 && keys > 0 || records+keys > w.cache.options.MaxRecords {
+// merge adds next to what is pending, if then one call a shard still does the
+// same as all the calls that were made.
+func (w *Writer) merge(pending map[*shard]write, next write) bool {
+	if _, flushing := pending[nil]; flushing || next.flushed != nil {
 		return false
 	}
-	pending.records = append(pending.records, next.records...)
-	pending.keys = append(pending.keys, next.keys...)
+	if waiting, ok := pending[next.shard]; ok {
+		records, keys := len(waiting.records)+len(next.records), len(waiting.keys)+len(next.keys)
+		if waiting.alone || next.alone || records > 0 && keys > 0 || records+keys > w.cache.options.MaxRecords {
+			return false
+		}
+		next.records = append(waiting.records, next.records...)
+		next.keys = append(waiting.keys, next.keys...)
+	}
+	pending[next.shard] = next
 	return true
 }
 
-func (w *Writer) send(item write) {
-	ctx := context.Background() // the callers' contexts end with their calls
-	var err error
-	switch {
-	case item.flushed != nil:
+func (w *Writer) send(pending map[*shard]write) {
+	if flush, ok := pending[nil]; ok {
 		select {
-		case item.flushed <- w.failure:
+		case flush.flushed <- w.failure:
 			w.failure = nil
-		case <-item.gone:
+		case <-flush.gone:
 		}
-	case len(item.keys) > 0:
-		_, err = w.cache.Delete(ctx, item.keys...)
-	default:
-		err = w.cache.Put(ctx, item.records...)
+		return
 	}
-	if err != nil && w.options.OnError != nil {
-		w.options.OnError(err, item.records, item.keys)
-	} else {
-		w.failure = cmp.Or(w.failure, err)
+	items, errs := slices.Collect(maps.Values(pending)), make([]error, len(pending))
+	background := context.Background() // the callers' contexts end with their calls
+	_ = inParallel(background, len(items), func(ctx context.Context, i int) error {
+		if len(items[i].keys) > 0 {
+			_, errs[i] = w.cache.Delete(ctx, items[i].keys...)
+		} else {
+			errs[i] = w.cache.Put(ctx, items[i].records...)
+		}
+		return nil // the shards fail each for itself
+	})
+	for i, item := range items {
+		if errs[i] != nil && w.options.OnError != nil {
+			w.options.OnError(errs[i], item.records, item.keys)
+		} else {
+			w.failure = cmp.Or(w.failure, errs[i])
+		}
 	}
 }

@@ -1,0 +1,461 @@
+package wildkey_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+)
+
+// onShards runs a test with several numbers of shards, chosen by one and by two segments.
+func onShards(t *testing.T, test func(t *testing.T, b *backend, options wildkey.Options)) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		for _, shards := range []int{1, 2, 7, 48} {
+			for _, segments := range []int{1, 2} {
+				t.Run(fmt.Sprintf("%d by %d", shards, segments), func(t *testing.T) {
+					b.do(t, "FLUSHALL")
+					test(t, b, wildkey.Options{Shards: shards, ShardSegments: segments})
+					b.checkInvariant(t)
+				})
+			}
+		}
+	})
+}
+
+// tagOf returns the hash tag of a key in the namespace "test".
+func tagOf(key wildkey.Key, options wildkey.Options) string {
+	if options.Shards == 1 {
+		return "{test}"
+	}
+	return fmt.Sprintf("{test#%d}", key.Shard(options.Shards, options.ShardSegments))
+}
+
+// TestShardedVerbs holds every verb against a map.
+func TestShardedVerbs(t *testing.T) {
+	onShards(t, func(t *testing.T, b *backend, options wildkey.Options) {
+		options.PageLimit = 5
+		cache := b.cache(t, options)
+		want := map[string]string{}
+		var keys []wildkey.Key
+		put := func(key wildkey.Key) {
+			must(t, cache.Put(ctx, rec(key, key.String())))
+			want[key.String()] = key.String()
+			keys = append(keys, key)
+		}
+		for user := range 12 {
+			put(wildkey.K(user))
+			for session := range 1 + user%4 {
+				put(wildkey.K(user, "session", session))
+				put(wildkey.K("team:", user, session))
+			}
+		}
+		hold := func(after string) {
+			t.Helper()
+			for _, text := range []string{"**", "*", "7:**", "7:session:**", "7:session:*", "1*:**", "*:session:*", "team%3A:**", "team%3A:7:*", "7"} {
+				pattern := wildkey.MustParsePattern(text)
+				matching := []string{}
+				for _, encoded := range slices.Sorted(maps.Keys(want)) {
+					if key, err := wildkey.ParseKey(encoded); err != nil || pattern.Matches(key) {
+						matching = append(matching, encoded+"="+want[encoded])
+					}
+				}
+				found, err := cache.All(ctx, pattern)
+				must(t, err)
+				if diff := cmp.Diff(matching, entries(found)); diff != "" {
+					t.Errorf("after %s: All %s (-want +got)\n%s", after, text, diff)
+				}
+				if n, err := cache.Count(ctx, pattern); n != len(matching) || err != nil {
+					t.Errorf("after %s: Count %s: %d, %v, want %d", after, text, n, err, len(matching))
+				}
+			}
+		}
+		hold("Put")
+		for _, key := range keys {
+			if n := b.do(t, "EXISTS", tagOf(key, options)+":"+key.String()); n != int64(1) {
+				t.Errorf("%s does not lie in %s", key, tagOf(key, options))
+			}
+			if value, err := cache.Get(ctx, key); string(value) != key.String() || err != nil {
+				t.Errorf("Get %s: %q, %v", key, value, err)
+			}
+		}
+		asked := append(slices.Clone(keys), wildkey.K("none"), keys[0])
+		values, err := cache.GetMany(ctx, asked...)
+		must(t, err)
+		for i, key := range asked {
+			if string(values[i]) != want[key.String()] || (values[i] == nil) != (key[0] == "none") {
+				t.Errorf("GetMany: %q for %s", values[i], key)
+			}
+		}
+
+		// What has two segments in common lies together.
+		together := []wildkey.Key{wildkey.K(7, "session", 0), wildkey.K(7, "session", 1)}
+		must(t, cache.Put(ctx, rec(together[0], "new"), rec(together[1], "new")))
+		want["7:session:0"], want["7:session:1"] = "new", "new"
+		hold("Put of two")
+		if n, err := cache.Touch(ctx, 2*time.Hour, together...); n != 2 || err != nil {
+			t.Errorf("Touch: %d, %v", n, err)
+		}
+		if n, err := cache.Delete(ctx, together...); n != 2 || err != nil {
+			t.Errorf("Delete: %d, %v", n, err)
+		}
+		delete(want, "7:session:0")
+		delete(want, "7:session:1")
+		hold("Delete")
+		if value, err := cache.Take(ctx, wildkey.K(8)); string(value) != "8" || err != nil {
+			t.Errorf("Take: %q, %v", value, err)
+		}
+		delete(want, "8")
+		hold("Take")
+
+		everything := wildkey.MustParsePattern("**")
+		if n, err := cache.TouchMatch(ctx, 3*time.Hour, everything); n != len(want) || err != nil {
+			t.Errorf("TouchMatch: %d, %v, want %d", n, err, len(want))
+		}
+		for encoded := range want {
+			key, err := wildkey.ParseKey(encoded)
+			must(t, err)
+			name := tagOf(key, options) + ":" + encoded
+			if left := b.client.PTTL(ctx, name).Val(); left < 2*time.Hour {
+				t.Errorf("after TouchMatch: %s has %v left", name, left)
+			}
+		}
+		sessions := wildkey.MustParsePattern("*:session:*")
+		if n, err := cache.DeleteMatch(ctx, sessions); n != 28 || err != nil {
+			t.Errorf("DeleteMatch: %d, %v, want 28", n, err)
+		}
+		maps.DeleteFunc(want, func(encoded, _ string) bool { return strings.Contains(encoded, ":session:") })
+		hold("DeleteMatch")
+
+		for _, index := range b.client.Keys(ctx, "{test*}/*").Val() {
+			b.do(t, "DEL", index)
+		}
+		if n, err := cache.Reindex(ctx); n != len(want) || err != nil {
+			t.Errorf("Reindex: %d, %v, want %d", n, err, len(want))
+		}
+		hold("Reindex")
+		byHand := wildkey.K("team:", 3, 1)
+		b.do(t, "DEL", tagOf(byHand, options)+":"+byHand.String())
+		delete(want, byHand.String())
+		for _, tag := range []string{tagOf(wildkey.K(1), options), tagOf(wildkey.K(2), options)} {
+			b.do(t, "ZADD", tag+"/keys", 0, "old"+tag[1:len(tag)-1])
+			b.do(t, "ZADD", tag+"/expiry", 1, "old"+tag[1:len(tag)-1])
+		}
+		purged := 2
+		if tagOf(wildkey.K(1), options) == tagOf(wildkey.K(2), options) {
+			purged = 1
+		}
+		if stats, err := cache.Sweep(ctx); stats != (wildkey.SweepStats{Purged: purged, Dropped: 1}) || err != nil {
+			t.Errorf("Sweep: %+v, %v, want %d purged and 1 dropped", stats, err, purged)
+		}
+		hold("Sweep")
+	})
+}
+
+// TestShardsAsked counts the calls that a pattern takes.
+func TestShardsAsked(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		var calls atomic.Int64
+		b.client.AddHook(hook{before: func([]redis.Cmder) { calls.Add(1) }})
+		for _, row := range []struct {
+			pattern  string
+			segments int
+			want     int64
+		}{
+			{"user:1:**", 1, 1}, {"user:1:**", 2, 1}, {"user:**", 1, 1}, {"user:**", 2, 7}, {"user:*", 2, 7},
+			{"user:*", 1, 1}, {"user", 1, 1}, {"user", 2, 1}, {"user:1", 3, 1}, {"use*", 1, 7}, {"*", 1, 7}, {"**", 1, 7},
+			{"*:1", 1, 7}, {"user:1:*", 3, 7}, {"user:*:1", 3, 7},
+		} {
+			cache := b.cache(t, wildkey.Options{Shards: 7, ShardSegments: row.segments})
+			must(t, cache.Load(ctx))
+			before := calls.Load()
+			_, err := cache.All(ctx, wildkey.MustParsePattern(row.pattern))
+			must(t, err)
+			if got := calls.Load() - before; got != row.want {
+				t.Errorf("%s by %d segments asks %d shards, want %d", row.pattern, row.segments, got, row.want)
+			}
+		}
+	})
+}
+
+// TestCrossShard: what would not be atomic is refused, and writes nothing.
+func TestCrossShard(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		cache := b.cache(t, wildkey.Options{Shards: 7})
+		here, there := wildkey.K("a"), wildkey.K("c")
+		if here.Shard(7, 1) == there.Shard(7, 1) {
+			t.Fatal("the two keys lie together")
+		}
+		must(t, cache.Put(ctx, rec(here, "v")))
+		dump := func() string {
+			names := b.client.Keys(ctx, "*").Val()
+			slices.Sort(names)
+			return fmt.Sprint(names, b.client.PTTL(ctx, tagOf(here, wildkey.Options{Shards: 7, ShardSegments: 1})+":a").Val() > time.Hour)
+		}
+		before := dump()
+		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		first := func(_ any, err error) error { return err }
+		for name, err := range map[string]error{
+			"Put":           cache.Put(ctx, rec(here, "new"), rec(there, "new")),
+			"Delete":        first(cache.Delete(ctx, here, there)),
+			"Touch":         first(cache.Touch(ctx, 2*time.Hour, here, there)),
+			"Writer.Put":    w.Put(ctx, rec(here, "new"), rec(there, "new")),
+			"Writer.Delete": w.Delete(ctx, here, there),
+		} {
+			if !errors.Is(err, wildkey.ErrCrossShard) || !strings.Contains(err.Error(), "{test#") {
+				t.Errorf("%s: %v, want ErrCrossShard with the places", name, err)
+			}
+		}
+		must(t, w.Close())
+		if after := dump(); after != before {
+			t.Errorf("before %s, after %s", before, after)
+		}
+		if err := cache.Put(ctx, rec(here, "v"), rec(wildkey.K("c", ""), "v")); !errors.Is(err, wildkey.ErrInvalidKey) {
+			t.Errorf("Put with an empty segment in another shard: %v, want ErrInvalidKey", err)
+		}
+	})
+}
+
+// TestShardedPages: one page is as long as its limit where records lie close
+// together in one shard and where they are spread; the cursor is that of the last key.
+func TestShardedPages(t *testing.T) {
+	onShards(t, func(t *testing.T, b *backend, options wildkey.Options) {
+		cache := b.cache(t, options)
+		for _, name := range []string{"a", "b", "c"} {
+			for n := range 100 {
+				must(t, cache.Put(ctx, rec(wildkey.K(name, n), "v"), rec(wildkey.K(name, n, 1), "v")))
+			}
+		}
+		pattern := wildkey.MustParsePattern("**")
+		var sizes []int
+		for cursor, more := "", true; more; more = cursor != "" {
+			page, err := cache.Page(ctx, pattern, cursor, 130)
+			must(t, err)
+			sizes = append(sizes, len(page.Entries))
+			cursor = page.Cursor
+		}
+		if diff := cmp.Diff([]int{130, 130, 130, 130, 80}, sizes); diff != "" {
+			t.Errorf("pages (-want +got)\n%s", diff)
+		}
+		for _, limit := range []int{-1, 100_000} {
+			if _, err := cache.Page(ctx, pattern, "", limit); !errors.Is(err, wildkey.ErrBadArgument) {
+				t.Errorf("Page with a limit of %d: %v", limit, err)
+			}
+		}
+		if _, err := cache.Page(ctx, wildkey.MustParsePattern("b*:**"), "(a:1", 0); !errors.Is(err, wildkey.ErrBadArgument) {
+			t.Errorf("Page with the cursor of another pattern: %v", err)
+		}
+	})
+}
+
+// TestNothingRunsBetweenMatches: when a caller has a match in hand, and when it
+// has stopped, no goroutine of the walk is left, and no command under way.
+func TestNothingRunsBetweenMatches(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		var underWay, sent atomic.Int64
+		b.client.AddHook(hook{
+			before: func([]redis.Cmder) { underWay.Add(1); sent.Add(1) },
+			after:  func([]redis.Cmder) { underWay.Add(-1) },
+		})
+		cache := b.cache(t, wildkey.Options{Shards: 48, PageLimit: 10})
+		for n := range 300 {
+			must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+		}
+		idle := func() {
+			t.Helper()
+			var stacks bytes.Buffer
+			must(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
+			if n := underWay.Load(); n != 0 || strings.Contains(stacks.String(), "wildkey.inParallel") {
+				t.Errorf("%d commands are under way, or goroutines left:\n%s", n, stacks.String())
+			}
+		}
+		must(t, cache.Load(ctx))
+		before, met := sent.Load(), 0
+		for _, err := range cache.Match(ctx, wildkey.MustParsePattern("*")) {
+			must(t, err)
+			idle()
+			if met++; met == 3 {
+				break
+			}
+		}
+		idle()
+		if n := sent.Load() - before; n > 2*48 {
+			t.Errorf("three matches took %d calls to 48 shards", n)
+		}
+	})
+}
+
+// TestWalkIsThrifty: the first pages of many shards are small, and grow where
+// the records lie together.
+func TestWalkIsThrifty(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		cache := b.cache(t, wildkey.Options{Shards: 48})
+		var records []wildkey.Record
+		for n := range 1000 {
+			records = append(records, rec(wildkey.K(n), "v"), rec(wildkey.K("together", n), "v"))
+		}
+		_, err := cache.PutEach(ctx, slices.Values(records), nil)
+		must(t, err)
+		must(t, cache.Load(ctx))
+		var calls, limits atomic.Int64
+		client := hookedClient(t, b, hook{before: func(commands []redis.Cmder) {
+			calls.Add(1)
+			limits.Add(int64(commands[0].Args()[7].(int))) // EVALSHA_RO digest 2 order expiry want cursor limit
+		}})
+		cache = newCacheOn(t, client, wildkey.Options{Shards: 48})
+		for _, err := range cache.Match(ctx, wildkey.MustParsePattern("*")) {
+			must(t, err)
+			break
+		}
+		if n := limits.Load(); n > 48*(8+2*500/48) {
+			t.Errorf("one match asks for up to %d", n)
+		}
+		calls.Store(0)
+		found, err := cache.All(ctx, wildkey.MustParsePattern("t*:**"))
+		must(t, err)
+		if n := calls.Load(); len(found) != 1000 || n > 48+6 { // 28, 56, 112, 224, 448 and the rest
+			t.Errorf("%d records that lie together take %d calls", len(found), n)
+		}
+	})
+}
+
+// TestOneShardEndsTheOthers holds seven shards back until one has failed.
+func TestOneShardEndsTheOthers(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		options := wildkey.Options{Shards: 7, ShardSegments: 1, PageReads: 1}
+		cache := b.cache(t, options)
+		for n := range 400 {
+			must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+		}
+		order := tagOf(wildkey.K(3), options) + "/keys"
+		b.do(t, "DEL", order)
+		b.do(t, "SET", order, "foreign")
+		must(t, cache.Load(ctx))
+		failed, calls := make(chan struct{}), atomic.Int64{}
+		fails := func(commands []redis.Cmder) bool { return commands[0].Args()[3] == order }
+		client := hookedClient(t, b, hook{
+			before: func(commands []redis.Cmder) {
+				if calls.Add(1); !fails(commands) {
+					<-failed
+				}
+			},
+			after: func(commands []redis.Cmder) {
+				if fails(commands) {
+					close(failed)
+				}
+			},
+		})
+		if _, err := newCacheOn(t, client, options).Count(ctx, wildkey.MustParsePattern("*")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			t.Errorf("Count: %v, want WRONGTYPE", err)
+		}
+		if n := calls.Load(); n > 100 {
+			t.Errorf("%d calls, and the first has failed", n)
+		}
+	})
+}
+
+// TestOneShardFails: the error of one shard ends the calls that ask all.
+func TestOneShardFails(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		options := wildkey.Options{Shards: 7, ShardSegments: 1}
+		cache := b.cache(t, options)
+		for n := range 50 {
+			must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+		}
+		tag := tagOf(wildkey.K(3), options)
+		b.do(t, "DEL", tag+"/keys")
+		b.do(t, "SET", tag+"/keys", "foreign")
+		everything := wildkey.MustParsePattern("**")
+		first := func(_ any, err error) error { return err }
+		for name, call := range map[string]func(context.Context) error{
+			"All":         func(ctx context.Context) error { return first(cache.All(ctx, everything)) },
+			"Page":        func(ctx context.Context) error { return first(cache.Page(ctx, everything, "", 0)) },
+			"Count":       func(ctx context.Context) error { return first(cache.Count(ctx, everything)) },
+			"TouchMatch":  func(ctx context.Context) error { return first(cache.TouchMatch(ctx, 0, everything)) },
+			"Sweep":       func(ctx context.Context) error { return first(cache.Sweep(ctx)) },
+			"Reindex":     func(ctx context.Context) error { return first(cache.Reindex(ctx)) },
+			"DeleteMatch": func(ctx context.Context) error { return first(cache.DeleteMatch(ctx, everything)) },
+		} {
+			canceled, cancel := context.WithCancel(ctx)
+			cancel()
+			if err := call(canceled); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s with a canceled context: %v", name, err)
+			}
+			if err := call(ctx); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+				t.Errorf("%s: %v, want WRONGTYPE", name, err)
+			}
+		}
+		canceled, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := cache.GetMany(canceled, wildkey.K(1), wildkey.K(2)); !errors.Is(err, context.Canceled) {
+			t.Errorf("GetMany with a canceled context: %v", err)
+		}
+	})
+}
+
+func TestShardOptions(t *testing.T) {
+	onEngine(t, func(t *testing.T, b *backend) {
+		for _, options := range []wildkey.Options{{Shards: -1}, {Shards: 16_385}, {ShardSegments: -1}} {
+			if _, err := wildkey.New(b.client, options); err == nil {
+				t.Errorf("New with %+v: no error", options)
+			}
+		}
+	})
+}
+
+// TestWriterOnShards: merging and order are those of each shard.
+func TestWriterOnShards(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		cache := b.cache(t, wildkey.Options{Shards: 7, MaxRecords: 3})
+		must(t, cache.Load(ctx))
+		a, c := func(n int) wildkey.Key { return wildkey.K("a", n) }, func(n int) wildkey.Key { return wildkey.K("c", n) }
+		if a(0).Shard(7, 1) == c(0).Shard(7, 1) {
+			t.Fatal("the two lie together")
+		}
+		g := newGate(b.client)
+		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		must(t, w.Put(ctx, rec(a(0), "first")))
+		<-g.entered
+		must(t, w.Put(ctx, rec(a(1), "1"))) // these go as one call for each shard
+		must(t, w.Delete(ctx, c(9), c(8)))
+		must(t, w.Put(ctx, rec(a(0), "second")))
+		must(t, w.Delete(ctx, c(7)))
+		must(t, w.Put(ctx, rec(a(2), "2")))
+		must(t, w.Put(ctx, rec(c(7), "7"))) // behind the deletes; the next two merge with others of their shards
+		must(t, w.Put(ctx, rec(a(3), "3")))
+		must(t, w.Put(ctx, rec(c(8), "8")))
+		close(g.open)
+		must(t, w.Flush(ctx))
+		must(t, w.Close())
+		wantAll(t, cache, "**", "a:0=second", "a:1=1", "a:2=2", "a:3=3", "c:7=7", "c:8=8")
+		slices.Sort(g.calls[1:3])
+		slices.Sort(g.calls[3:5])
+		if diff := cmp.Diff("put 1, delete 3, put 3, put 1, put 2", strings.Join(g.calls, ", ")); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestGetAllocates no more than two things beyond what go-redis does.
+func TestGetAllocates(t *testing.T) {
+	onServer(t, func(t *testing.T, b *backend) {
+		cache, key := b.cache(t, wildkey.Options{}), wildkey.K("user", 42, "session", "abc")
+		must(t, cache.Put(ctx, rec(key, "v")))
+		raw := testing.AllocsPerRun(100, func() { b.client.Get(ctx, "{test}:user:42:session:abc") })
+		got := testing.AllocsPerRun(100, func() { _, _ = cache.Get(ctx, key) })
+		if got > raw+2 {
+			t.Errorf("Get allocates %v times, GET itself %v", got, raw)
+		}
+	})
+}
