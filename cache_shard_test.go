@@ -289,7 +289,9 @@ func TestNothingRunsBetweenMatches(t *testing.T) {
 				break
 			}
 		}
-		idle()
+		if idle(); met != 3 {
+			t.Errorf("%d matches", met)
+		}
 		if n := sent.Load() - before; n > 2*48 {
 			t.Errorf("three matches took %d calls to 48 shards", n)
 		}
@@ -326,6 +328,29 @@ func TestWalkIsThrifty(t *testing.T) {
 		must(t, err)
 		if n := calls.Load(); len(found) != 1000 || n > 48+6 { // 28, 56, 112, 224, 448 and the rest
 			t.Errorf("%d records that lie together take %d calls", len(found), n)
+		}
+	})
+}
+
+// TestShardedPageEndsShort, as one of one shard does, when its reads are used up.
+func TestShardedPageEndsShort(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		options := wildkey.Options{Shards: 7, PageReads: 10}
+		cache := b.cache(t, options)
+		for n := range 200 {
+			must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+		}
+		must(t, cache.Put(ctx, rec(wildkey.K("last", "x"), "v")))
+		must(t, cache.Load(ctx))
+		var calls atomic.Int64
+		cache = newCacheOn(t, hookedClient(t, b, hook{before: func([]redis.Cmder) { calls.Add(1) }}), options)
+		page, err := cache.Page(ctx, wildkey.MustParsePattern("*:*"), "", 0)
+		if n := calls.Load(); n != 7 || len(page.Entries) != 0 || page.Cursor == "" || err != nil {
+			t.Errorf("the first page takes %d calls: %+v, %v", n, page, err)
+		}
+		page, err = cache.Page(ctx, wildkey.MustParsePattern("l*:*"), "", 0)
+		if len(page.Entries) != 1 || page.Cursor != "" || err != nil {
+			t.Errorf("the last page: %+v, %v", page, err)
 		}
 	})
 }
@@ -435,13 +460,19 @@ func TestWriterOnShards(t *testing.T) {
 		must(t, w.Put(ctx, rec(c(7), "7"))) // behind the deletes; the next two merge with others of their shards
 		must(t, w.Put(ctx, rec(a(3), "3")))
 		must(t, w.Put(ctx, rec(c(8), "8")))
+		waiting, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		if err := w.Flush(waiting); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Flush behind a closed gate: %v", err)
+		}
+		must(t, w.Put(ctx, rec(a(4), "4"))) // behind the Flush that nobody awaits
 		close(g.open)
 		must(t, w.Flush(ctx))
 		must(t, w.Close())
-		wantAll(t, cache, "**", "a:0=second", "a:1=1", "a:2=2", "a:3=3", "c:7=7", "c:8=8")
+		wantAll(t, cache, "**", "a:0=second", "a:1=1", "a:2=2", "a:3=3", "a:4=4", "c:7=7", "c:8=8")
 		slices.Sort(g.calls[1:3])
 		slices.Sort(g.calls[3:5])
-		if diff := cmp.Diff("put 1, delete 3, put 3, put 1, put 2", strings.Join(g.calls, ", ")); diff != "" {
+		if diff := cmp.Diff("put 1, delete 3, put 3, put 1, put 2, put 1", strings.Join(g.calls, ", ")); diff != "" {
 			t.Errorf("calls (-want +got)\n%s", diff)
 		}
 	})

@@ -150,7 +150,7 @@ func newCacheOn(t *testing.T, client *redis.Client, options wildkey.Options) *wi
 	return (&backend{client: client}).cache(t, options)
 }
 
-// TestMoveToGoesOn after it was stopped before any of its script calls.
+// TestMoveToGoesOn after any one of its script calls has failed.
 func TestMoveToGoesOn(t *testing.T) {
 	onMoves(t, func(t *testing.T, b *backend, fromOptions, toOptions wildkey.Options) {
 		stopped := errors.New("stopped")
@@ -174,7 +174,7 @@ func TestMoveToGoesOn(t *testing.T) {
 				if !strings.HasPrefix(cmd.Name(), "evalsha") {
 					return nil
 				}
-				if calls++; calls >= stopAt {
+				if calls++; calls == stopAt {
 					return stopped
 				}
 				return nil
