@@ -480,7 +480,7 @@ func TestWriterOnShards(t *testing.T) {
 
 // TestGetAllocates no more than two things beyond what go-redis does.
 func TestGetAllocates(t *testing.T) {
-	onServer(t, func(t *testing.T, b *backend) {
+	onServers(t, func(t *testing.T, b *backend) {
 		cache, key := b.cache(t, wildkey.Options{}), wildkey.K("user", 42, "session", "abc")
 		must(t, cache.Put(ctx, rec(key, "v")))
 		raw := testing.AllocsPerRun(100, func() { b.client.Get(ctx, "{test}:user:42:session:abc") })
