@@ -32,7 +32,7 @@ func newGate(client *redis.Client) *gate {
 		names[script.SHA1] = script.Name
 	}
 	client.AddHook(hookBefore(func(cmd redis.Cmder) error {
-		if cmd.Name() != "evalsha" {
+		if cmd.Name() != "evalsha" || names[cmd.Args()[1]] == "match" { // so Redis 6.2 runs it
 			return nil
 		}
 		g.entered <- struct{}{}
