@@ -370,7 +370,7 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 // Reindex puts every record of the namespace back into the indexes, with its
 // TTL, and returns how many it met: the repair after an index was deleted or,
 // under allkeys-*, evicted. For each shard it goes through the keyspace of the
-// server that has it with SCAN.
+// server that has it with SCAN, which may give a record twice: it counts twice.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
 		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
