@@ -34,6 +34,15 @@ func onShards(t *testing.T, test func(t *testing.T, b *backend, options wildkey.
 	})
 }
 
+// warm has the cache load its scripts, and find out whether the server knows
+// EVALSHA_RO, so that a test can count calls.
+func warm(t *testing.T, cache *wildkey.Cache) {
+	t.Helper()
+	must(t, cache.Load(ctx))
+	_, err := cache.Count(ctx, wildkey.MustParsePattern("none:none:none"))
+	must(t, err)
+}
+
 // tagOf returns the hash tag of a key in the namespace "test".
 func tagOf(key wildkey.Key, options wildkey.Options) string {
 	if options.Shards == 1 {
@@ -178,7 +187,7 @@ func TestShardsAsked(t *testing.T) {
 			{"*:1", 1, 7}, {"user:1:*", 3, 7}, {"user:*:1", 3, 7},
 		} {
 			cache := b.cache(t, wildkey.Options{Shards: 7, ShardSegments: row.segments})
-			must(t, cache.Load(ctx))
+			warm(t, cache)
 			before := calls.Load()
 			_, err := cache.All(ctx, wildkey.MustParsePattern(row.pattern))
 			must(t, err)
@@ -280,7 +289,7 @@ func TestNothingRunsBetweenMatches(t *testing.T) {
 				t.Errorf("%d commands are under way, or goroutines left:\n%s", n, stacks.String())
 			}
 		}
-		must(t, cache.Load(ctx))
+		warm(t, cache)
 		before, met := sent.Load(), 0
 		for _, err := range cache.Match(ctx, wildkey.MustParsePattern("*")) {
 			must(t, err)
@@ -309,13 +318,16 @@ func TestWalkIsThrifty(t *testing.T) {
 		}
 		_, err := cache.PutEach(ctx, slices.Values(records), nil)
 		must(t, err)
-		must(t, cache.Load(ctx))
 		var calls, limits atomic.Int64
 		client := hookedClient(t, b, hook{before: func(commands []redis.Cmder) {
 			calls.Add(1)
-			limits.Add(int64(commands[0].Args()[7].(int))) // EVALSHA_RO digest 2 order expiry want cursor limit
+			if strings.HasPrefix(commands[0].Name(), "evalsha") {
+				limits.Add(int64(commands[0].Args()[7].(int))) // EVALSHA_RO digest 2 order expiry want cursor limit
+			}
 		}})
 		cache = newCacheOn(t, client, wildkey.Options{Shards: 48})
+		warm(t, cache)
+		limits.Store(0)
 		for _, err := range cache.Match(ctx, wildkey.MustParsePattern("*")) {
 			must(t, err)
 			break
@@ -341,9 +353,10 @@ func TestShardedPageEndsShort(t *testing.T) {
 			must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
 		}
 		must(t, cache.Put(ctx, rec(wildkey.K("last", "x"), "v")))
-		must(t, cache.Load(ctx))
 		var calls atomic.Int64
 		cache = newCacheOn(t, hookedClient(t, b, hook{before: func([]redis.Cmder) { calls.Add(1) }}), options)
+		warm(t, cache)
+		calls.Store(0)
 		page, err := cache.Page(ctx, wildkey.MustParsePattern("*:*"), "", 0)
 		if n := calls.Load(); n != 7 || len(page.Entries) != 0 || page.Cursor == "" || err != nil {
 			t.Errorf("the first page takes %d calls: %+v, %v", n, page, err)
@@ -366,22 +379,25 @@ func TestOneShardEndsTheOthers(t *testing.T) {
 		order := tagOf(wildkey.K(1), options) + "/keys"
 		b.do(t, "DEL", order)
 		b.do(t, "SET", order, "foreign")
-		must(t, cache.Load(ctx))
-		failed, calls := make(chan struct{}), atomic.Int64{}
+		failed, holding, calls := make(chan struct{}), false, atomic.Int64{}
 		fails := func(commands []redis.Cmder) bool { return commands[0].Args()[3] == order }
 		client := hookedClient(t, b, hook{
 			before: func(commands []redis.Cmder) {
-				if calls.Add(1); !fails(commands) {
+				if calls.Add(1); holding && !fails(commands) {
 					<-failed
 				}
 			},
 			after: func(commands []redis.Cmder) {
-				if fails(commands) {
+				if holding && fails(commands) {
 					close(failed)
 				}
 			},
 		})
-		if _, err := newCacheOn(t, client, options).Count(ctx, wildkey.MustParsePattern("*")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		cache = newCacheOn(t, client, options)
+		warm(t, cache)
+		calls.Store(0)
+		holding = true
+		if _, err := cache.Count(ctx, wildkey.MustParsePattern("*")); !redis.HasErrorPrefix(err, "WRONGTYPE") {
 			t.Errorf("Count: %v, want WRONGTYPE", err)
 		}
 		if n := calls.Load(); n > 100 {
@@ -476,6 +492,61 @@ func TestWriterOnShards(t *testing.T) {
 			t.Errorf("calls (-want +got)\n%s", diff)
 		}
 	})
+}
+
+// TestShardsOnACluster: each call goes to one slot.
+func TestShardsOnACluster(t *testing.T) {
+	onServers(t, func(t *testing.T, b *backend) {
+		slots := []any{"CLUSTER", "ADDSLOTS"}
+		for slot := range 16384 {
+			slots = append(slots, slot)
+		}
+		b.do(t, slots...)
+		eventually(t, "cluster_state:ok", func() bool {
+			return strings.Contains(b.client.ClusterInfo(ctx).Val(), "cluster_state:ok")
+		})
+		cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{b.server.Addr}})
+		t.Cleanup(func() { cluster.Close() })
+		caches := map[int]*wildkey.Cache{}
+		for _, shards := range []int{1, 7} {
+			cache, err := wildkey.New(cluster, wildkey.Options{Namespace: "test", TTL: time.Hour, Shards: shards})
+			must(t, err)
+			caches[shards] = cache
+		}
+		var records []wildkey.Record
+		var keys []wildkey.Key
+		for n := range 100 {
+			keys = append(keys, wildkey.K(n))
+			records = append(records, rec(keys[n], "v"))
+		}
+		everything := wildkey.MustParsePattern("**")
+		if n, err := caches[1].PutEach(ctx, slices.Values(records), nil); n != 100 || err != nil {
+			t.Errorf("PutEach: %d, %v", n, err)
+		}
+		for _, move := range [][2]int{{1, 7}, {7, 1}, {1, 7}} {
+			if n, err := caches[move[0]].MoveTo(ctx, caches[move[1]]); n != 100 || err != nil {
+				t.Errorf("MoveTo %d shards: %d, %v", move[1], n, err)
+			}
+		}
+		cache := caches[7]
+		values, err := cache.GetMany(ctx, keys...)
+		if err != nil || slices.ContainsFunc(values, func(value []byte) bool { return string(value) != "v" }) {
+			t.Errorf("GetMany: %s, %v", values, err)
+		}
+		for name, call := range map[string]func() (int, error){
+			"Reindex": func() (int, error) { return cache.Reindex(ctx) },
+			"Count":   func() (int, error) { return cache.Count(ctx, everything) },
+			"All":     func() (int, error) { found, err := cache.All(ctx, everything); return len(found), err },
+			"Touch":   func() (int, error) { return cache.TouchMatch(ctx, 0, everything) },
+		} {
+			if n, err := call(); n != 100 || err != nil {
+				t.Errorf("%s: %d, %v", name, n, err)
+			}
+		}
+		if n, err := cache.DeleteMatch(ctx, everything); n != 100 || err != nil {
+			t.Errorf("DeleteMatch: %d, %v", n, err)
+		}
+	}, "--cluster-enabled", "yes")
 }
 
 // TestGetAllocates no more than two things beyond what go-redis does.
