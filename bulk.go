@@ -20,7 +20,9 @@ import (
 // records, which then share its error. It may end ctx, and nothing more is sent.
 //
 // Of records so many are held at a time as fill a call to each of 16 shards.
-func (c *Cache) PutEach(ctx context.Context, records iter.Seq[Record], outcome func(Record, error)) (written int, err error) {
+func (c *Cache) PutEach(
+	ctx context.Context, records iter.Seq[Record], outcome func(Record, error),
+) (written int, err error) {
 	var batch []Record
 	flush := func() {
 		for i, result := range c.putBatch(ctx, batch) {

@@ -140,7 +140,9 @@ func inParallel(ctx context.Context, n int, f func(ctx context.Context, i int) e
 }
 
 // sum adds up what f returns for each of the shards.
-func sum(ctx context.Context, shards []shard, f func(ctx context.Context, s *shard) (int, error)) (total int, err error) {
+func sum(
+	ctx context.Context, shards []shard, f func(ctx context.Context, s *shard) (int, error),
+) (total int, err error) {
 	counts := make([]int, len(shards))
 	err = inParallel(ctx, len(shards), func(ctx context.Context, i int) (err error) {
 		counts[i], err = f(ctx, &shards[i])
@@ -179,7 +181,9 @@ func (c *Cache) merged(ctx context.Context, want string, pattern Pattern) iter.S
 // mergedPage is a Page of several shards. Its cursor is one position for all of
 // them, in the form that match.lua gives and takes: all that lies before it has
 // been returned, and each shard goes on from there.
-func (c *Cache) mergedPage(ctx context.Context, shards []shard, pattern Pattern, cursor string, limit int) (page Page, err error) {
+func (c *Cache) mergedPage(
+	ctx context.Context, shards []shard, pattern Pattern, cursor string, limit int,
+) (page Page, err error) {
 	w := c.newWalk(shards, "values", pattern, cursor, limit)
 	for {
 		passed, position, err := w.round(ctx)
