@@ -115,7 +115,8 @@ func New(client Client, options Options) (*Cache, error) {
 	if client == nil || min(options.MaxRecords, options.PageLimit, options.PageReads, options.PageBytes) < 1 ||
 		max(options.PageLimit, options.PageReads) > 99_999 || options.PageBytes > 999_999_999 ||
 		min(options.Shards, options.ShardSegments) < 1 || options.Shards > 16_384 {
-		return nil, fmt.Errorf("wildkey: New with the client %v: it is nil, or a bound is out of its range in %+v", client, options)
+		return nil, fmt.Errorf("wildkey: New with the client %v: it is nil, or a bound is out of its range in %+v",
+			client, options)
 	}
 	c := &Cache{
 		client:  client,
@@ -433,7 +434,9 @@ func (c *Cache) onMatches(ctx context.Context, pattern Pattern, act action) (int
 }
 
 // inBatches does the action on records of one shard, Options.MaxRecords a call.
-func (c *Cache) inBatches(ctx context.Context, s *shard, found iter.Seq2[Entry, error], act action) (total int, err error) {
+func (c *Cache) inBatches(
+	ctx context.Context, s *shard, found iter.Seq2[Entry, error], act action,
+) (total int, err error) {
 	var batch []Key
 	flush := func() error {
 		names, err := s.names(batch)
@@ -553,7 +556,8 @@ func (c *Cache) ttlArgument(ttl time.Duration) (string, error) {
 	case ttl == NoExpiry:
 		return "0", nil
 	case ttl < time.Millisecond:
-		return "", fmt.Errorf("%w: %v, by the call or by Options; a millisecond, or NoExpiry, is the least", ErrInvalidTTL, ttl)
+		return "", fmt.Errorf("%w: %v, by the call or by Options; a millisecond, or NoExpiry, is the least",
+			ErrInvalidTTL, ttl)
 	}
 	return strconv.FormatInt(ttl.Milliseconds(), 10), nil
 }
