@@ -23,6 +23,8 @@ func (t *tool) progress(doing string, total int64, counting []progressbar.Option
 		progressbar.OptionSetWidth(20),
 		progressbar.OptionShowCount(),
 		progressbar.OptionClearOnFinish(),
+		// A spinner with an interval is drawn by a goroutine that goes on after Clear.
+		progressbar.OptionSetSpinnerChangeInterval(0),
 	}, counting...)...)}
 }
 
