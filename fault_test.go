@@ -216,8 +216,7 @@ func (s *faultSweep) withoutPermission(command string) {
 	// Of the script itself, or of the server.
 	s.checkError(kind, "NOPERM "+s.call.script+": |ERR The user executing the script can't run this command", reply)
 	left := stateOf(e)
-	s.outcome(kind, s.before, left, false)
-	s.allOrNothing(kind, s.before, left)
+	s.check(kind, s.before, left)
 	s.again(kind, e, left)
 }
 
@@ -230,7 +229,7 @@ func (s *faultSweep) withFailingCall(n int) {
 	kind += fmt.Sprintf(" %d, %q", n, s.commands[n-1].Args)
 	s.checkError(kind, "ERR out of luck", reply)
 	left := stateOf(e)
-	s.outcome(kind, s.before, left, true)
+	s.outcome(kind, left)
 	s.again(kind, e, left)
 }
 
@@ -270,13 +269,9 @@ func (s *faultSweep) withForeignKey(key string) {
 		return
 	}
 	s.checkError(kind, "WRONGTYPE ", reply)
-	if !isIndex {
-		s.check(kind, before, left)
-	}
-	s.outcome(kind, before, left, false)
-	s.allOrNothing(kind, before, left)
+	s.check(kind, before, left)
 	restored := restore()
-	s.outcome(kind, s.before, restored, false)
+	s.check(kind, s.before, restored)
 	s.again(kind, e, restored)
 }
 
@@ -296,17 +291,17 @@ func restoreKey(e *luatest.Engine, key string, was rawValue, expires string) {
 	}
 }
 
-// outcome checks what a call that failed has left: nothing but what it was
-// about is changed; each record is as it was before or as the call leaves it
-// (one that comes twice may have its first value or expiry); each is in the
-// indexes, exactly; and an index entry without a record is new only for a
-// record that was to be put or deleted.
+// outcome checks what is left where any command at all may have failed: nothing
+// but what the call was about is changed; each record is as it was before or as
+// the call leaves it (one that comes twice may have its first value or expiry);
+// each is in the indexes, exactly; and an index entry without a record is new
+// only for a record that was to be put or deleted.
 //
-// When any command at all may fail (anyCommand), the invariant cannot hold
-// between the expiry index and the record: a record of put or touch that has
-// its new score and not yet its new expiry is let pass.
-func (s *faultSweep) outcome(kind string, before, left rawState, anyCommand bool) {
+// The invariant cannot hold between the expiry index and the record: a record of
+// put or touch that has its new score and not yet its new expiry is let pass.
+func (s *faultSweep) outcome(kind string, left rawState) {
 	s.t.Helper()
+	before := s.before
 	for key := range keysOfAll(before, left, s.after) {
 		if isIndexKey(key) && slices.Contains(s.call.keys, key) || cmp.Equal(left[key], before[key]) ||
 			slices.Contains(s.call.keys, key) && s.isOnTheWay(key, left[key]) {
@@ -317,7 +312,7 @@ func (s *faultSweep) outcome(kind string, before, left rawState, anyCommand bool
 
 	mayHaveNewScore := func(key string) bool {
 		puts := s.call.script == "put" || s.call.script == "touch"
-		return anyCommand && puts && slices.Contains(s.call.keys, key) && !cmp.Equal(left[key], s.after[key])
+		return puts && slices.Contains(s.call.keys, key) && !cmp.Equal(left[key], s.after[key])
 	}
 	s.noNewBreaches(kind, before, left, mayHaveNewScore)
 
@@ -335,17 +330,6 @@ func (s *faultSweep) outcome(kind string, before, left rawState, anyCommand bool
 				s.t.Errorf("%s: %s has %s at %s, and had it at %q", kind, index, member, score, before[index].Scores[member])
 			}
 		}
-	}
-}
-
-// allOrNothing checks that a put or touch that failed has written no record.
-func (s *faultSweep) allOrNothing(kind string, before, left rawState) {
-	s.t.Helper()
-	if s.call.script != "put" && s.call.script != "touch" {
-		return
-	}
-	for _, key := range s.call.keys[2:] {
-		s.check(kind, before[key], left[key])
 	}
 }
 

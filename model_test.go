@@ -77,13 +77,16 @@ func (m *model) put(records []modelRecord, full bool) error {
 	if full && len(records) > 0 {
 		return errFull
 	}
+	if len(records) == 0 {
+		return nil
+	}
+	expired, written := m.expired(64+2*len(records)), map[string]bool{}
 	for _, record := range records {
 		record.expires = m.after(record.ttl)
 		m.write(record)
+		written[record.key.String()] = true
 	}
-	if len(records) > 0 {
-		m.purge(64 + 2*len(records))
-	}
+	m.forget(slices.DeleteFunc(expired, func(key string) bool { return written[key] }))
 	return nil
 }
 
@@ -104,8 +107,8 @@ func (m *model) write(record modelRecord) {
 	}
 }
 
-// purge forgets expired index entries, the longest expired first.
-func (m *model) purge(limit int) int {
+// expired returns index entries that have expired, the longest expired first.
+func (m *model) expired(limit int) []string {
 	var expired []string
 	for key, expires := range m.expiry {
 		if expires < m.now {
@@ -118,9 +121,7 @@ func (m *model) purge(limit int) int {
 		}
 		return strings.Compare(a, b)
 	})
-	expired = expired[:min(limit, len(expired))]
-	m.forget(expired)
-	return len(expired)
+	return expired[:min(limit, len(expired))]
 }
 
 func (m *model) forget(keys []string) {
@@ -181,7 +182,9 @@ func (m *model) match(pattern wildkey.Pattern, readOnly bool, found func(string)
 }
 
 func (m *model) sweep() wildkey.SweepStats {
-	stats := wildkey.SweepStats{Purged: m.purge(math.MaxInt)}
+	expired := m.expired(math.MaxInt)
+	m.forget(expired)
+	stats := wildkey.SweepStats{Purged: len(expired)}
 	for key := range m.order {
 		if !m.live(key) {
 			m.forget([]string{key})

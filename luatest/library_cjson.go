@@ -444,7 +444,7 @@ func (d *jsonDecoder) stringToken() jsonToken {
 	}
 }
 
-// unicodeEscape reads the \uXXXX, or the surrogate pair of two, that text
+// unicodeEscape reads the \u and four digits, or the surrogate pair of two, that text
 // begins with, and returns how long it is, or 0.
 func unicodeEscape(text string) (char rune, length int) {
 	const escapeLength = 6
@@ -464,7 +464,7 @@ func unicodeEscape(text string) (char rune, length int) {
 	return (char&0x3ff<<10 | low&0x3ff) + 0x10000, 2 * escapeLength
 }
 
-// hex4 returns the four hexadecimal digits of the \uXXXX that text begins
+// hex4 returns the four hexadecimal digits of the \u that text begins
 // with, or -1.
 func hex4(text string) rune {
 	if len(text) < 6 || text[:2] != `\u` {

@@ -3,8 +3,8 @@
 -- ARGV      per record: ttl, whole milliseconds, 0: never expires; or keep: the time left, set anew to the millisecond
 -- RETURNS   how many of the records are live
 -- ERRORS    BADARG touch: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
--- COST      O(n log N); calls: 1 + n + 3 * M, M the live records
--- COMMANDS  PERSIST PEXPIREAT PTTL TIME ZADD ZREM
+-- COST      O(n log N); calls: 2 + n + 3 * M, M the live records
+-- COMMANDS  PERSIST PEXPIREAT PTTL TIME ZADD ZCARD ZREM
 
 local order, expiry, count = KEYS[1], KEYS[2], #KEYS - 2
 local function refuse(...) return redis.error_reply('BADARG touch: ' .. string.format(...)) end
@@ -30,7 +30,8 @@ if may and not (may('PERSIST', KEYS[3]) and may('PEXPIREAT', KEYS[3], '1') and m
   return redis.error_reply('NOPERM touch: the user may not call all of PERSIST, PEXPIREAT and ZREM')
 end
 
--- Read.
+-- Read. A foreign key in the place of the expiry index is found out here, before anything is written.
+redis.call('ZCARD', expiry)
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local live, ttls = 0, {}
