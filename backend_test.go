@@ -2,16 +2,13 @@ package wildkey_test
 
 import (
 	"context"
-	"fmt"
-	"math"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/invariant"
 	"github.com/wildkey/wildkey/internal/redisserver"
 	"github.com/wildkey/wildkey/luatest"
 )
@@ -115,37 +112,9 @@ func (b *backend) checkInvariant(t testing.TB) {
 
 func invariantBreaches(t testing.TB, client *redis.Client) []string {
 	t.Helper()
-	var breaches []string
-	names, err := client.Keys(ctx, "{*}:*").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		tag, member, _ := strings.Cut(name, "}:")
-		if client.Type(ctx, tag+"}/keys").Val() != "zset" || client.Type(ctx, tag+"}/expiry").Val() == "string" {
-			continue // a test of a foreign key in the place of an index
-		}
-		pttl := client.PTTL(ctx, name).Val()
-		if pttl == -2 {
-			continue // expired since KEYS
-		}
-		if _, err := client.ZScore(ctx, tag+"}/keys", member).Result(); err != nil {
-			breaches = append(breaches, fmt.Sprintf("%s is not in the order index: %v", name, err))
-		}
-		score, err := client.ZScore(ctx, tag+"}/expiry", member).Result()
-		expiry, slack := expiresAt(t, client, name)
-		switch {
-		case expiry == -2:
-		case expiry == -1 && err == nil:
-			breaches = append(breaches, fmt.Sprintf("%s never expires and is in the expiry index, with %.0f", name, score))
-		case expiry != -1 && err != nil:
-			breaches = append(breaches, fmt.Sprintf("%s is not in the expiry index: %v", name, err))
-		case expiry != -1 && math.Abs(score-float64(expiry)) > slack:
-			breaches = append(breaches, fmt.Sprintf("%s expires at %d, and its score is %.0f", name, expiry, score))
-		}
-	}
-	return breaches
+	report, err := invariant.Check(ctx, client)
+	must(t, err)
+	return report.Breaches
 }
 
 // expiresAt returns the millisecond at which a key expires, as PEXPIRETIME has

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,6 +32,7 @@ type Server struct {
 	Addr    string
 
 	dir     string
+	options []string
 	process *exec.Cmd
 	output  bytes.Buffer
 	exited  chan struct{}
@@ -42,6 +44,18 @@ type Server struct {
 // skipped, or fails if RequireEnv is 1; one that ServersEnv lists must be there.
 func Each(t *testing.T, test func(t *testing.T, s *Server), args ...string) {
 	t.Helper()
+	eachProgram(t, func(t *testing.T, program Program) {
+		server, err := program.Run(args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
+		test(t, server)
+	})
+}
+
+func eachProgram(t *testing.T, test func(t *testing.T, p Program)) {
+	t.Helper()
 	programs, err := Programs()
 	if errors.Is(err, errNoneInstalled) && os.Getenv(RequireEnv) != "1" {
 		t.Run("redis-server", func(t *testing.T) { t.Skip(err) })
@@ -51,14 +65,7 @@ func Each(t *testing.T, test func(t *testing.T, s *Server), args ...string) {
 		t.Fatal(err)
 	}
 	for _, program := range programs {
-		t.Run(program.String(), func(t *testing.T) {
-			server, err := program.Run(args...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(server.Close)
-			test(t, server)
-		})
+		t.Run(program.String(), func(t *testing.T) { test(t, program) })
 	}
 }
 
@@ -85,30 +92,36 @@ func (p Program) start(args []string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{
-		Program: p, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
-		dir: dir, exited: make(chan struct{}),
-	}
-	options := append([]string{
+	s := &Server{Program: p, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), dir: dir}
+	s.options = append([]string{
 		"--port", strconv.Itoa(port), "--bind", "127.0.0.1",
 		"--dir", dir, "--save", "", "--appendonly", "no", "--daemonize", "no",
 	}, args...)
-	s.process = exec.Command(p.Path, options...)
-	s.process.Stdout, s.process.Stderr = &s.output, &s.output
-	if err := s.process.Start(); err != nil {
-		os.RemoveAll(dir)
+	if err := s.launch(); err != nil {
+		s.Close()
 		return nil, err
 	}
-	go func() {
-		// Wait's error is how the process ended; Close has already decided that it should.
-		_ = s.process.Wait()
-		close(s.exited)
-	}()
-	if err := s.waitUntilUp(); err != nil {
-		s.Close()
-		return nil, fmt.Errorf("%s did not start: %w\n%s", p.Path, err, s.output.String())
-	}
 	return s, nil
+}
+
+// launch starts the process, and waits until it answers.
+func (s *Server) launch() error {
+	s.process, s.exited = exec.Command(s.Program.Path, s.options...), make(chan struct{})
+	s.process.Stdout, s.process.Stderr = &s.output, &s.output
+	if err := s.process.Start(); err != nil {
+		close(s.exited)
+		return err
+	}
+	go func(process *exec.Cmd, exited chan struct{}) {
+		// Wait's error is how the process ended; who ended it knows that it should.
+		_ = process.Wait()
+		close(exited)
+	}(s.process, s.exited)
+	if err := s.waitUntilUp(); err != nil {
+		s.Kill()
+		return fmt.Errorf("%s did not start: %w\n%s", s.Program.Path, err, s.output.String())
+	}
+	return nil
 }
 
 // clusterBusOffset is what a server in cluster mode adds to its port for the
@@ -164,9 +177,31 @@ func (s *Server) Client(tb testing.TB) *redis.Client {
 	return client
 }
 
+// Kill ends the process with SIGKILL, as a crash would, and waits until it is
+// gone. Its directory stays, for Restart.
+func (s *Server) Kill() {
+	if s.process.Process != nil {
+		s.process.Process.Kill()
+	}
+	<-s.exited
+}
+
+// Restart starts the process again after Kill, on the same port, with what it
+// left in its directory; args come after those that it had.
+func (s *Server) Restart(args ...string) error {
+	s.options = append(s.options, args...)
+	return s.launch()
+}
+
+// Pause stops the process where it stands, with SIGSTOP: it answers nothing,
+// and its connections stay open. Resume has it go on.
+func (s *Server) Pause() error { return s.process.Process.Signal(syscall.SIGSTOP) }
+
+// Resume ends a Pause.
+func (s *Server) Resume() error { return s.process.Process.Signal(syscall.SIGCONT) }
+
 // Close ends the process and removes its directory.
 func (s *Server) Close() {
-	s.process.Process.Kill()
-	<-s.exited
+	s.Kill()
 	os.RemoveAll(s.dir)
 }
