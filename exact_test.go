@@ -63,6 +63,30 @@ func TestExpiryIsExact(t *testing.T) {
 	})
 }
 
+// TestClockSetBack: no record comes back that the indexes have forgotten.
+func TestClockSetBack(t *testing.T) {
+	everything := wildkey.MustParsePattern("**")
+	for name, forget := range map[string]func(*wildkey.Cache) error{
+		"Put":   func(cache *wildkey.Cache) error { return cache.Put(ctx, rec(wildkey.K("b"), "v")) },
+		"Sweep": func(cache *wildkey.Cache) error { _, err := cache.Sweep(ctx); return err },
+		"All":   func(cache *wildkey.Cache) error { _, err := cache.All(ctx, everything); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEngine(t, func(t *testing.T, b *backend) {
+				cache, start := b.cache(t, wildkey.Options{}), b.engine.Now()
+				must(t, cache.Put(ctx, rec(wildkey.K("a"), "v")))
+				b.pass(2 * time.Hour)
+				must(t, forget(cache))
+				b.engine.SetNow(start)
+				_, err := cache.Get(ctx, wildkey.K("a"))
+				if listed := b.client.ZScore(ctx, "{test}/keys", "a").Err() == nil; listed || err != wildkey.ErrNotFound {
+					t.Errorf("listed: %t; Get: %v", listed, err)
+				}
+			})
+		})
+	}
+}
+
 // TestOrderOfWrites holds the scripts to index first, record last when they
 // write, and to record first, index last when they delete.
 func TestOrderOfWrites(t *testing.T) {

@@ -163,8 +163,12 @@ func (s *faultSweep) all() {
 	everything := s.user("~* +@all")
 	s.atOnce("no permission", "NOPERM ", true, s.user("~* +@all -evalsha"), everything)
 	s.atOnce("no permission", "NOPERM ", len(s.call.keys) > 0, s.user("%R~* +@all"), everything)
-	namesRecord := slices.ContainsFunc(s.call.keys, func(key string) bool { return !isIndexKey(key) })
-	s.atOnce("no permission", "NOPERM ", namesRecord, s.user("~{t}/* ~{u}/* +@all"), everything)
+	// Of what is in KEYS, or of a record that the script finds in an index.
+	isRecord := func(key string) bool { return !isIndexKey(key) }
+	needsRecord := slices.ContainsFunc(s.call.keys, isRecord) ||
+		slices.ContainsFunc(s.commands, func(made luatest.Call) bool { return slices.ContainsFunc(made.Keys(), isRecord) })
+	s.atOnce("no permission", "NOPERM |ERR The user executing the script can't access", needsRecord,
+		s.user("~{t}/* ~{u}/* +@all"), everything)
 
 	denied := map[string]bool{}
 	foreign := map[string]bool{}
@@ -227,9 +231,15 @@ func (s *faultSweep) withFailingCall(n int) {
 	e.FailCall(n, "ERR out of luck")
 	reply := e.Do(s.call.args...)
 	kind += fmt.Sprintf(" %d, %q", n, s.commands[n-1].Args)
-	s.checkError(kind, "ERR out of luck", reply)
 	left := stateOf(e)
-	s.outcome(kind, left)
+	if s.call.script == "put" && s.commands[n-1].Args[0] == "EXISTS" && !slices.Contains(s.call.keys, s.commands[n-1].Args[1]) {
+		// What a put cannot look up it does not purge, and it is written all the same.
+		s.check(kind, s.reply, reply)
+		s.check(kind, s.after.withoutStale(), left.withoutStale())
+	} else {
+		s.checkError(kind, "ERR out of luck", reply)
+		s.outcome(kind, left)
+	}
 	s.again(kind, e, left)
 }
 
@@ -447,7 +457,7 @@ func (s *faultSweep) expectedReply(before rawState) any {
 		}
 		return values
 	}
-	// sweep: what has expired, by age; then suspects that are gone and not among that.
+	// sweep: what has expired and has no record, by age; then suspects that are gone and not among that.
 	order, expiry := before[s.call.keys[0]].Scores, before[s.call.keys[1]].Scores
 	limit, err := strconv.Atoi(s.call.argv[0])
 	must(s.t, err)
@@ -459,7 +469,11 @@ func (s *faultSweep) expectedReply(before rawState) any {
 	byAge := slices.SortedFunc(maps.Keys(expiry), func(a, b string) int { return int(at(a) - at(b)) })
 	now := s.start.Now().UnixMilli()
 	expired := slices.DeleteFunc(byAge, func(member string) bool { return at(member) >= now })
-	expired = expired[:min(limit, len(expired))]
+	tag := strings.TrimSuffix(s.call.keys[0], "/keys")
+	expired = slices.DeleteFunc(expired[:min(limit, len(expired))], func(member string) bool {
+		_, live := before[tag+":"+member]
+		return live
+	})
 	dropped := map[string]bool{}
 	for _, key := range records {
 		_, member, _ := strings.Cut(key, "}:")

@@ -1,3 +1,4 @@
+--!df flags=allow-undeclared-keys
 -- PURPOSE   Write records, all of them or none; then purge a bounded number of expired index entries.
 -- KEYS      order index, expiry index, record... (of one that comes twice, the last counts)
 -- ARGV      per record: value, ttl, condition
@@ -5,7 +6,7 @@
 -- RETURNS   the number of records written; or -i: the condition of record i failed and nothing was written
 -- ERRORS    BADARG put: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
 -- COST      O((n + p) log N), p the entries purged, at most 64 + 2n; c of the n with a condition, t with a ttl;
---             calls: 2 + n + c + ceil(n / 500) + ceil(t / 500) + ceil((n - t) / 1000) + 2 * ceil(p / 1000)
+--             calls: 2 + n + c + ceil(n / 500) + ceil(t / 500) + ceil((n - t) / 1000) + p + 2 * ceil(p / 1000)
 -- COMMANDS  EXISTS GET SET TIME ZADD ZRANGEBYSCORE ZREM
 
 local order, expiry, count = KEYS[1], KEYS[2], #KEYS - 2
@@ -49,8 +50,8 @@ end
 
 -- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand.
 local may = redis.acl_check_cmd
-if may and not (may('SET', KEYS[3], '') and may('ZREM', order, '')) then
-  return redis.error_reply('NOPERM put: the user may not call both SET and ZREM')
+if may and not (may('SET', KEYS[3], '') and may('EXISTS', KEYS[3]) and may('ZREM', order, '')) then
+  return redis.error_reply('NOPERM put: the user may not call all of EXISTS, SET and ZREM')
 end
 
 -- Read.
@@ -68,10 +69,12 @@ for i, member in ipairs(members) do
 end
 -- What to purge: more than is written, so that garbage shrinks; and no more, so that no call pays for a whole night.
 -- A foreign key in the place of the expiry index is found out here, before anything is written.
-local expired_before, expired = string.format('(%.0f', now), {}
-local found = redis.call('ZRANGEBYSCORE', expiry, '-inf', expired_before, 'LIMIT', 0, 64 + 2 * count)
+local found = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, 64 + 2 * count)
+-- EXISTS has Redis delete what has expired, or a clock set back would revive a record that the index has forgotten.
+-- Where it fails, in a slot that is on the move, nothing is purged.
+local expired = {}
 for _, member in ipairs(found) do
-  if expires_at[member] == nil then expired[#expired + 1] = member end
+  if expires_at[member] == nil and redis.pcall('EXISTS', prefix .. member) == 0 then expired[#expired + 1] = member end
 end
 
 -- Write: index first, record last, so that no record is ever unknown to the index.

@@ -1,10 +1,11 @@
--- PURPOSE   Collect stale index entries: the expired, and suspects whose record is gone. Touches no record.
+--!df flags=allow-undeclared-keys
+-- PURPOSE   Collect stale index entries: the expired, and suspects whose record is gone. Writes no record.
 -- KEYS      order index, expiry index, suspect record...
 -- ARGV      limit: how many expired entries to purge at the most, 0 to 99999
 -- RETURNS   {purged, dropped}: entries that had expired; further entries, of suspects whose record is gone
 -- ERRORS    BADARG sweep: ..., before any write; from the server: READONLY, NOPERM, WRONGTYPE; never OOM
 -- COST      O((n + limit) log N), n the suspects, p purged, d gone;
---             calls: 2 + n + 2 * ceil(p / 1000) + 2 * ceil(d / 1000)
+--             calls: 2 + n + p + 2 * ceil(p / 1000) + 2 * ceil(d / 1000)
 -- COMMANDS  EXISTS TIME ZRANGEBYSCORE ZREM
 
 local order, expiry, limit = KEYS[1], KEYS[2], ARGV[1]
@@ -35,8 +36,12 @@ end
 -- Read. Redis keeps a record through the millisecond of its expiry: expired is strictly before now.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local expired = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, limit)
-local gone = {}
+local found = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, limit)
+-- EXISTS has Redis delete what has expired, or a clock set back would revive a record that the index has forgotten.
+local expired, gone = {}, {}
+for _, member in ipairs(found) do
+  if redis.call('EXISTS', tag .. ':' .. member) == 0 then expired[#expired + 1] = member end
+end
 for i = 3, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then gone[#gone + 1] = string.sub(KEYS[i], #tag + 2) end
 end

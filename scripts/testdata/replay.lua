@@ -43,17 +43,22 @@ local function environment(run)
     'tonumber', 'tostring', 'type', 'unpack' }) do
     globals[name] = _G[name]
   end
+  local function answer(...)
+    position = position + 1
+    local got, want = describe(words_of(...)), run.calls[position]
+    if not want then error('calls ' .. got .. ', after the last call recorded') end
+    if got ~= describe(want.args) then error('calls ' .. got .. ', recorded is ' .. describe(want.args)) end
+    return want.reply
+  end
   globals.redis = {
     error_reply = function(text) return { err = text } end,
     acl_check_cmd = function() return true end,
     status_reply = function(text) return { ok = text } end,
+    pcall = answer,
     call = function(...)
-      position = position + 1
-      local got, want = describe(words_of(...)), run.calls[position]
-      if not want then error('calls ' .. got .. ', after the last call recorded') end
-      if got ~= describe(want.args) then error('calls ' .. got .. ', recorded is ' .. describe(want.args)) end
-      if type(want.reply) == 'table' and want.reply.err then error(want.reply) end
-      return want.reply
+      local reply = answer(...)
+      if type(reply) == 'table' and reply.err then error(reply) end
+      return reply
     end,
   }
   local env = setmetatable(globals, {
