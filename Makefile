@@ -40,14 +40,16 @@ generated: sums
 # Each fuzz target for a while.
 FUZZTIME = 30s
 fuzz:
-	for target in FuzzKey FuzzPattern FuzzMatch; do \
+	for target in FuzzKey FuzzPattern FuzzMatch FuzzScripts; do \
 		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; done
 
 # The long forms of random tests, each with its seed: patterns against a plain filter, some 20 minutes; all verbs
-# against a model, and commands and scripts on the engine against servers, some 10 minutes a server.
+# against a model, and commands and scripts on the engine against servers, some 10 minutes a server; calls that no
+# client makes, some 10 minutes.
 soak:
 	go test -run TestMatchIsAFilter -timeout 2h -v . -match-cases 200000
 	go test -run TestModel -timeout 2h -v . -model-ops 100000
+	go test -run TestHostileCalls -timeout 2h -v . -hostile-rounds 5000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
 
 # Side by side with what else people would use, on its own redis-server: some 15 minutes.

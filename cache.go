@@ -342,7 +342,7 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 // looking for the record of each entry of the namespace, all whose record was
 // evicted or deleted by hand. It makes many short calls and touches no record.
 func (c *Cache) Sweep(ctx context.Context) (total SweepStats, err error) {
-	limit := c.options.MaxRecords
+	limit := min(c.options.MaxRecords, 9_999) // the most that sweep.lua takes
 	total.Purged, err = sum(ctx, c.shards, func(ctx context.Context, s *shard) (total int, err error) {
 		for purged := limit; purged == limit && err == nil; total += purged {
 			purged, _, err = c.sweep(ctx, limit, s.indexes)

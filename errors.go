@@ -15,7 +15,8 @@ var (
 	// Options, and when one is below a millisecond and not NoExpiry.
 	ErrInvalidTTL = errors.New("wildkey: invalid TTL")
 	// ErrBadPattern is returned when a pattern has no term, an empty literal
-	// or prefix, a text that is not canonical, or ** anywhere but last.
+	// or prefix, a text that is not canonical, or ** anywhere but last, and when
+	// no key of 4,096 bytes encoded could match.
 	ErrBadPattern = errors.New("wildkey: bad pattern")
 	// ErrCrossShard is returned when one atomic call names records of more than
 	// one shard. Nothing has been written.

@@ -59,12 +59,16 @@ func checkMatch(t *testing.T, b *backend, seed uint64) {
 		few[i] = segments[random.IntN(len(segments))]
 	}
 	segment := func() string { return few[random.IntN(len(few))] }
+	var above wildkey.Key
+	if random.IntN(20) == 0 { // a walk does without string.find
+		above = slices.Repeat(wildkey.Key{"a"}, 100)
+	}
 	newRecord := func() wildkey.Record {
 		key := make(wildkey.Key, 1+random.IntN(5))
 		for i := range key {
 			key[i] = segment()
 		}
-		return rec(key, strings.Repeat("v", random.IntN(12)))
+		return rec(append(above[:len(above):len(above)], key...), strings.Repeat("v", random.IntN(12)))
 	}
 	cache := b.cache(t, wildkey.Options{
 		PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(9), PageBytes: 1 + random.IntN(60), MaxRecords: 60,
@@ -80,7 +84,7 @@ func checkMatch(t *testing.T, b *backend, seed uint64) {
 	_, err := cache.PutEach(ctx, slices.Values(all), nil)
 	must(t, err)
 
-	pattern := drawPattern(t, random, segment)
+	pattern := drawPattern(t, random, segment, above)
 	want := map[string]string{}
 	for encoded, record := range records {
 		if pattern.Matches(record.Key) {
@@ -147,10 +151,13 @@ func checkMatch(t *testing.T, b *backend, seed uint64) {
 	}
 }
 
-func drawPattern(t *testing.T, random *rand.Rand, segment func() string) wildkey.Pattern {
+func drawPattern(t *testing.T, random *rand.Rand, segment func() string, above wildkey.Key) wildkey.Pattern {
 	t.Helper()
-	terms := make([]wildkey.Term, random.IntN(5), 6)
-	for i := range terms {
+	terms := make([]wildkey.Term, len(above)+random.IntN(5))
+	for i := range above {
+		terms[i] = []wildkey.Term{wildkey.Lit(above[i]), wildkey.Any()}[random.IntN(2)]
+	}
+	for i := len(above); i < len(terms); i++ {
 		switch text := segment(); random.IntN(5) {
 		case 0, 1:
 			terms[i] = wildkey.Lit(text)

@@ -709,7 +709,7 @@ func (d *drawing) put() modelStep {
 func (d *drawing) step(t *testing.T) modelStep {
 	t.Helper()
 	segment := func() string { return d.some(1)[0][0] }
-	pattern := func() wildkey.Pattern { return drawPattern(t, d.Rand, segment) }
+	pattern := func() wildkey.Pattern { return drawPattern(t, d.Rand, segment, nil) }
 	full, readOnly := d.IntN(10) == 0, d.IntN(4) == 0
 	switch n := d.IntN(100); {
 	case n < 25:

@@ -37,7 +37,8 @@ type Pattern struct{ terms []Term }
 var everything = Pattern{[]Term{Rest()}}
 
 // NewPattern makes a Pattern of its terms. It returns ErrBadPattern when there
-// is no term, when a literal or prefix is empty and when Rest is not last.
+// is no term, when a literal or prefix is empty, when Rest is not last, and when
+// no key is so long as to match.
 func NewPattern(terms ...Term) (Pattern, error) {
 	p := Pattern{slices.Clone(terms)}
 	if err := p.check(); err != nil {
@@ -99,6 +100,7 @@ func (p Pattern) check() error {
 	if len(p.terms) == 0 {
 		return fmt.Errorf("%w: it has no term", ErrBadPattern)
 	}
+	shortest := -1 // of the encoded keys that could match
 	for i, term := range p.terms {
 		if len(term.argument) <= 1 && term != Any() {
 			return fmt.Errorf("%w: %q: term %d is empty", ErrBadPattern, p.String(), i+1)
@@ -106,6 +108,12 @@ func (p Pattern) check() error {
 		if term == Rest() && i < len(p.terms)-1 {
 			return fmt.Errorf("%w: %q: term %d, **, is not last", ErrBadPattern, p.String(), i+1)
 		}
+		if term != Rest() {
+			shortest += 1 + max(1, len(term.argument)-1)
+		}
+	}
+	if shortest > maxEncodedKey {
+		return fmt.Errorf("%w: it asks for keys of %d bytes encoded, %d are allowed", ErrBadPattern, shortest, maxEncodedKey)
 	}
 	return nil
 }

@@ -405,6 +405,8 @@ func malformedCalls() map[string][]scriptCall {
 			match("values", "(Z", "10", "10", "1000", "=a"), match("values", "-", "10", "10", "1000", "**"), match("values", "+", "10", "10", "1000", "**"),
 			match("values", "[\xff\xff", "10", "10", "1000", "**"), match("values", "[a", "10", "10", "1000", "=a", "*"),
 			match("values", "[a;", "10", "10", "1000", "=a", "*"), match("values", "[b", "10", "10", "1000", "^a"), match("values", "[user", "10", "10", "1000", "=user", "=4", "**"),
+			match("values", "", "10", "10", "1000", "="+strings.Repeat("a", 4097)), match("values", "", "10", "10", "1000", "^"+strings.Repeat("a", 4095), "*"),
+			match(append([]any{"values", "", "10", "10", "1000"}, slices.Repeat([]any{"*"}, 2049)...)...),
 		},
 		"sweep": {
 			{indexes, []any{"10"}},

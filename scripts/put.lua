@@ -14,13 +14,17 @@ local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG put: ' .. string.format(...)) end
 
 -- One key has one spelling: no empty segment, and %XX for just the bytes that need it.
+local escapes = {} -- those known to be right
 local function is_encoded_key(member)
   if #member > 4096 or string.find(':' .. member .. ':', '::', 1, true) then return false end
   if string.find(member, '^[a-z0-9:A-Z._~-]+$') then return true end
   if not string.find(member, '^[a-z0-9:A-Z._~%%-]+$') then return false end
   for escape in string.gmatch(member, '%%(.?.?)') do
-    if not string.find(escape, '^[0-9A-F][0-9A-F]$') then return false end
-    if string.find(string.char(tonumber(escape, 16)), '[A-Za-z0-9._~-]') then return false end
+    if not escapes[escape] then
+      if not string.find(escape, '^[0-9A-F][0-9A-F]$') then return false end
+      if string.find(string.char(tonumber(escape, 16)), '[A-Za-z0-9._~-]') then return false end
+      escapes[escape] = true
+    end
   end
   return true
 end

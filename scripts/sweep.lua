@@ -1,7 +1,7 @@
 --!df flags=allow-undeclared-keys
 -- PURPOSE   Collect stale index entries: the expired, and suspects whose record is gone. Writes no record.
 -- KEYS      order index, expiry index, suspect record...
--- ARGV      limit: how many expired entries to purge at the most, 0 to 99999
+-- ARGV      limit: how many expired entries to purge at the most, 0 to 9999
 -- RETURNS   {purged, dropped}: entries that had expired; further entries, of suspects whose record is gone
 -- ERRORS    BADARG sweep: ..., before any write; from the server: READONLY, NOPERM, WRONGTYPE; never OOM
 -- COST      O((n + limit) log N), n the suspects, p purged, d gone;
@@ -26,8 +26,8 @@ end
 -- Validate.
 local tag = string.match(order or '', '^({[^{}]+})/keys$')
 if not tag or expiry ~= tag .. '/expiry' then return refuse('KEYS[1], KEYS[2] are not {ns}/keys, {ns}/expiry') end
-if #ARGV ~= 1 or (limit ~= '0' and not string.find(limit, '^[1-9]%d?%d?%d?%d?$')) then
-  return refuse('ARGV is not one limit, 0 to 99999')
+if #ARGV ~= 1 or (limit ~= '0' and not string.find(limit, '^[1-9]%d?%d?%d?$')) then
+  return refuse('ARGV is not one limit, 0 to 9999')
 end
 for i = 3, #KEYS do
   if string.sub(KEYS[i], 1, #tag + 1) ~= tag .. ':' then return refuse('KEYS[%d] is not under %s:', i, tag) end

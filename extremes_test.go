@@ -1,0 +1,430 @@
+package wildkey_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+)
+
+// everyByte is all bytes, 0 to 255.
+var everyByte = func() string {
+	b := make([]byte, 256)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return string(b)
+}()
+
+// TestEveryByte has every byte in the namespace, the segments and the values,
+// through every verb and back.
+func TestEveryByte(t *testing.T) {
+	records := []wildkey.Record{
+		rec(wildkey.K(everyByte), everyByte), rec(wildkey.K(everyByte, everyByte), ""),
+		rec(wildkey.K("some", everyByte[:128], everyByte[128:]), everyByte),
+	}
+	for i := range everyByte {
+		one := everyByte[i : i+1]
+		records = append(records, rec(wildkey.K(one), one), rec(wildkey.K("some", one, one+one), one))
+	}
+	onBackends(t, func(t *testing.T, b *backend) {
+		for _, shards := range []int{1, 3} {
+			throughEveryVerb(t, b, wildkey.Options{Namespace: everyByte, Shards: shards}, records)
+		}
+	})
+}
+
+// longestKeys have 4,096 bytes encoded: in one segment, in escapes, and in as
+// many segments as there can be.
+func longestKeys() []wildkey.Key {
+	deep := wildkey.Key(slices.Repeat([]string{"a"}, 2048))
+	deep[1000] = "bb"
+	return []wildkey.Key{
+		wildkey.K(strings.Repeat("a", 4096)), wildkey.K(strings.Repeat("\xff", 1365) + "a"),
+		wildkey.K("b", strings.Repeat("a", 4094)), deep,
+	}
+}
+
+// TestLongestKeys has keys of 4,096 bytes through every verb, and expects each
+// verb, and put.lua itself, to refuse a byte more.
+func TestLongestKeys(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		var records []wildkey.Record
+		for _, key := range longestKeys() {
+			if n := len(key.String()); n != 4096 {
+				t.Fatalf("a key of %d bytes", n)
+			}
+			records = append(records, rec(key, "v"))
+		}
+		for _, shards := range []int{1, 3} {
+			throughEveryVerb(t, b, wildkey.Options{Namespace: "longest", Shards: shards}, records)
+		}
+
+		cache, digest := b.cache(t, wildkey.Options{}), load(t, b.client, "put")
+		errOf := func(_ any, err error) error { return err }
+		for _, key := range longestKeys() {
+			key[len(key)-1] += "a"
+			tooLong := []wildkey.Record{rec(key, "v")}
+			for _, row := range []struct {
+				verb      string
+				err, want error
+			}{
+				{"Put", cache.Put(ctx, tooLong...), wildkey.ErrInvalidKey},
+				{"Get", errOf(cache.Get(ctx, key)), wildkey.ErrInvalidKey},
+				{"GetMany", errOf(cache.GetMany(ctx, key)), wildkey.ErrInvalidKey},
+				{"Delete", errOf(cache.Delete(ctx, key)), wildkey.ErrInvalidKey},
+				{"Take", errOf(cache.Take(ctx, key)), wildkey.ErrInvalidKey},
+				{"Touch", errOf(cache.Touch(ctx, time.Hour, key)), wildkey.ErrInvalidKey},
+				{"PutEach", errOf(cache.PutEach(ctx, slices.Values(tooLong), nil)), wildkey.ErrInvalidKey},
+				{"ParseKey", errOf(wildkey.ParseKey(key.String())), wildkey.ErrInvalidKey},
+				{"Count of all under it", errOf(cache.Count(ctx, wildkey.Under(key))), wildkey.ErrBadPattern},
+				{"Page of all under it", errOf(cache.Page(ctx, wildkey.Under(key), "", 0)), wildkey.ErrBadPattern},
+				{"ParsePattern", errOf(wildkey.ParsePattern(key.String())), wildkey.ErrBadPattern},
+				{"ParsePattern of a prefix", errOf(wildkey.ParsePattern(key.String() + "*")), wildkey.ErrBadPattern},
+			} {
+				if !errors.Is(row.err, row.want) {
+					t.Errorf("%s, of 4097 bytes: %v, want %v", row.verb, row.err, row.want)
+				}
+			}
+			name := "{t}:" + key.String()
+			err := b.client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry", name}, "v", "1", "*").Err()
+			if !redis.HasErrorPrefix(err, "BADARG put: KEYS[3] is not {t}: and an encoded key") {
+				t.Errorf("put.lua of a key of 4097 bytes: %v", err)
+			}
+		}
+	})
+}
+
+// TestLongestPattern: what Go takes, match.lua takes; what is longer than any key, neither.
+func TestLongestPattern(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		cache, digest := b.cache(t, wildkey.Options{}), load(t, b.client, "match")
+		for _, row := range []struct {
+			name, argument, text string
+			times                int
+			ok                   bool
+		}{
+			{"as many segments as a key can have", "*", "*", 2048, true},
+			{"a segment more", "*", "*", 2049, false},
+			{"as long a prefix", "^" + strings.Repeat("a", 4096), strings.Repeat("a", 4096) + "*", 1, true},
+			{"a byte more", "^" + strings.Repeat("a", 4097), strings.Repeat("a", 4097) + "*", 1, false},
+			{"literals", "=" + strings.Repeat("a", 63), strings.Repeat("a", 63), 64, true},
+			{"a literal more", "=" + strings.Repeat("a", 63), strings.Repeat("a", 63), 65, false},
+		} {
+			for _, rest := range []string{"", "**"} {
+				terms, args := slices.Repeat([]string{row.text}, row.times), []any{"count", "", 9, 9, 9}
+				for range row.times {
+					args = append(args, row.argument)
+				}
+				if rest != "" {
+					terms, args = append(terms, rest), append(args, rest)
+				}
+				pattern, err := wildkey.ParsePattern(strings.Join(terms, ":"))
+				if err == nil {
+					_, err = cache.Count(ctx, pattern)
+				}
+				if row.ok != (err == nil) || !row.ok && !errors.Is(err, wildkey.ErrBadPattern) {
+					t.Errorf("%s %s: %.200v", row.name, rest, err)
+				}
+				err = b.client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry"}, args...).Err()
+				if row.ok != (err == nil) || !row.ok && !redis.HasErrorPrefix(err, "BADARG match: ") {
+					t.Errorf("match.lua, %s %s: %.200v", row.name, rest, err)
+				}
+			}
+		}
+	})
+}
+
+// throughEveryVerb puts the records and has each verb meet them all.
+func throughEveryVerb(t *testing.T, b *backend, options wildkey.Options, records []wildkey.Record) {
+	t.Helper()
+	b.do(t, "FLUSHALL")
+	options.TTL, options.MaxRecords, options.ShardSegments = time.Hour, len(records)+1, 2
+	cache := b.cache(t, options)
+	var want []string
+	var keys []wildkey.Key
+	for _, record := range records {
+		want, keys = append(want, record.Key.String()+"="+string(record.Value)), append(keys, record.Key)
+	}
+	slices.SortFunc(want, func(a, b string) int {
+		a, _, _ = strings.Cut(a, "=")
+		b, _, _ = strings.Cut(b, "=")
+		return strings.Compare(a, b)
+	})
+	everything := wildkey.MustParsePattern("**")
+	all := func(after string) {
+		t.Helper()
+		found, err := cache.All(ctx, everything)
+		must(t, err)
+		if diff := cmp.Diff(want, entries(found)); diff != "" {
+			t.Errorf("%s: (-want +got)\n%.2000s", after, diff)
+		}
+	}
+	number := func(verb string, n int, err error) {
+		t.Helper()
+		if n != len(records) || err != nil {
+			t.Errorf("%s: %d, %v, want %d", verb, n, err, len(records))
+		}
+	}
+	each := func(after string, outcome func(record wildkey.Record, value []byte) error) {
+		t.Helper()
+		for _, record := range records {
+			value, err := cache.Get(ctx, record.Key)
+			must(t, err)
+			if err := outcome(record, value); err != nil {
+				t.Errorf("%s, %.300q: %v", after, record.Key, err)
+			}
+		}
+	}
+
+	n, err := cache.PutEach(ctx, slices.Values(records), nil)
+	number("PutEach", n, err)
+	all("PutEach")
+	values, err := cache.GetMany(ctx, keys...)
+	must(t, err)
+	for i, value := range values {
+		if value == nil || !bytes.Equal(value, records[i].Value) {
+			t.Errorf("GetMany: %.300q has %q", keys[i], value)
+		}
+	}
+	each("Get, and Put on conditions", func(record wildkey.Record, value []byte) error {
+		if !bytes.Equal(value, record.Value) {
+			return fmt.Errorf("Get: %q", value)
+		}
+		record.If = wildkey.Equal(append(value, 'x'))
+		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
+			return fmt.Errorf("equal to another value: %v", err)
+		}
+		record.If = wildkey.Absent
+		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
+			return fmt.Errorf("absent: %v", err)
+		}
+		record.If = wildkey.Equal(record.Value)
+		return cache.Put(ctx, record)
+	})
+	each("just this pattern", func(record wildkey.Record, value []byte) error {
+		var terms []wildkey.Term
+		for _, segment := range record.Key {
+			terms = append(terms, wildkey.Lit(segment))
+		}
+		pattern, err := wildkey.NewPattern(terms...)
+		must(t, err)
+		for _, p := range []wildkey.Pattern{pattern, wildkey.MustParsePattern(record.Key.String())} {
+			found, err := cache.All(ctx, p)
+			if err != nil || len(found) != 1 || !slices.Equal(found[0].Key, record.Key) || !p.Matches(record.Key) {
+				return fmt.Errorf("%.300q, %v", found, err)
+			}
+		}
+		found, err := cache.Page(ctx, wildkey.Under(record.Key), "", 1)
+		if err != nil || !slices.Equal(found.Entries[0].Key, record.Key) {
+			return fmt.Errorf("under it: %.300q, %v", found, err)
+		}
+		return nil
+	})
+	var paged []wildkey.Entry
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := cache.Page(ctx, everything, cursor, 2)
+		must(t, err)
+		paged, cursor = append(paged, page.Entries...), page.Cursor
+	}
+	if diff := cmp.Diff(want, entries(paged)); diff != "" {
+		t.Errorf("pages of two: (-want +got)\n%.2000s", diff)
+	}
+	n = 0
+	for key, err := range cache.MatchKeys(ctx, everything) {
+		must(t, err)
+		if head, _, _ := strings.Cut(want[n], "="); key.String() != head {
+			t.Errorf("MatchKeys: %.300q, want %.300q", key, head)
+		}
+		n++
+	}
+	number("MatchKeys", n, nil)
+	n, err = cache.Count(ctx, everything)
+	number("Count", n, err)
+	n, err = cache.TouchMatch(ctx, 2*time.Hour, everything)
+	number("TouchMatch", n, err)
+	each("Touch", func(record wildkey.Record, _ []byte) error {
+		n, err := cache.Touch(ctx, wildkey.NoExpiry, record.Key)
+		return errors.Join(err, outcomeOf(n == 1))
+	})
+	b.checkInvariant(t)
+
+	for _, index := range b.do(t, "KEYS", "*/*").([]any) {
+		b.do(t, "DEL", index)
+	}
+	n, err = cache.Reindex(ctx)
+	number("Reindex", n, err)
+	all("Reindex")
+	options.Namespace += "\x00"
+	other := b.cache(t, options)
+	n, err = cache.MoveTo(ctx, other)
+	number("MoveTo", n, err)
+	n, err = other.MoveTo(ctx, cache)
+	number("MoveTo, back", n, err)
+	all("MoveTo")
+	if stats, err := cache.Sweep(ctx); err != nil || stats.Dropped > 0 {
+		t.Errorf("Sweep: %+v, %v", stats, err)
+	}
+
+	each("Take, then a Writer", func(record wildkey.Record, _ []byte) error {
+		value, err := cache.Take(ctx, record.Key)
+		return errors.Join(err, outcomeOf(bytes.Equal(value, record.Value)))
+	})
+	writer := wildkey.NewWriter(cache, wildkey.WriterOptions{
+		OnError: func(err error, _ []wildkey.Record, _ []wildkey.Key) { t.Error(err) },
+	})
+	for _, record := range records {
+		must(t, writer.Put(ctx, record))
+	}
+	must(t, writer.Flush(ctx))
+	all("a Writer's puts")
+	for _, key := range keys[:len(keys)/2] {
+		must(t, writer.Delete(ctx, key))
+	}
+	must(t, writer.Close())
+	n, err = cache.DeleteMatch(ctx, everything)
+	number("a Writer's deletes and DeleteMatch", n+len(keys)/2, err)
+	left, err := cache.All(ctx, everything)
+	if len(left) > 0 || err != nil {
+		t.Errorf("left after all is deleted: %.300q, %v", left, err)
+	}
+}
+
+func outcomeOf(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errors.New("the outcome is another")
+}
+
+// TestValuesOfAnySize has values of 0 bytes and of 64 MB beside each other.
+func TestValuesOfAnySize(t *testing.T) {
+	sized := func(t *testing.T, b *backend, size int) {
+		large := bytes.Repeat([]byte("0123456789abcde\n"), size/16)
+		records := []wildkey.Record{rec(wildkey.K("a"), ""), {Key: wildkey.K("b"), Value: large}, rec(wildkey.K("c"), "")}
+		cache := b.cache(t, wildkey.Options{})
+		same := func(verb string, value, want []byte, err error) {
+			t.Helper()
+			if err != nil || value == nil || !bytes.Equal(value, want) {
+				t.Errorf("%s: %d bytes, %v, want %d", verb, len(value), err, len(want))
+			}
+		}
+		must(t, cache.Put(ctx, records...))
+		for _, record := range records {
+			value, err := cache.Get(ctx, record.Key)
+			same("Get", value, record.Value, err)
+		}
+		values, err := cache.GetMany(ctx, wildkey.K("a"), wildkey.K("b"))
+		must(t, err)
+		same("GetMany", values[0], nil, err)
+		same("GetMany", values[1], large, err)
+		// The large one exceeds Options.PageBytes, and comes alone.
+		var pages [][]wildkey.Entry
+		for cursor, more := "", true; more; more = cursor != "" {
+			page, err := cache.Page(ctx, wildkey.MustParsePattern("**"), cursor, 0)
+			must(t, err)
+			pages, cursor = append(pages, page.Entries), page.Cursor
+		}
+		if len(pages) != 3 || len(pages[1]) != 1 {
+			t.Fatalf("%d pages", len(pages))
+		}
+		same("Page", pages[1][0].Value, large, nil)
+		// A byte at the end decides.
+		other := slices.Clone(large)
+		other[len(other)-1] = 'x'
+		err = cache.Put(ctx, wildkey.Record{Key: wildkey.K("b"), If: wildkey.Equal(other)})
+		if !errors.Is(err, wildkey.ErrCondition) {
+			t.Errorf("Put if equal to another value: %v", err)
+		}
+		for from, to := range map[string][]byte{"a": large, "b": nil} {
+			was := map[string][]byte{"a": {}, "b": large}[from]
+			must(t, cache.Put(ctx, wildkey.Record{Key: wildkey.K(from), Value: to, If: wildkey.Equal(was)}))
+		}
+		value, err := cache.Take(ctx, wildkey.K("a"))
+		same("Take", value, large, err)
+		value, err = cache.Take(ctx, wildkey.K("b"))
+		same("Take", value, nil, err)
+
+		n, err := cache.PutEach(ctx, slices.Values(records[:2]), nil)
+		if n != 2 || err != nil {
+			t.Errorf("PutEach: %d, %v", n, err)
+		}
+		if n, err := cache.DeleteMatch(ctx, wildkey.MustParsePattern("**")); n != 3 || err != nil {
+			t.Errorf("DeleteMatch: %d, %v", n, err)
+		}
+		writer := wildkey.NewWriter(cache, wildkey.WriterOptions{
+			OnError: func(err error, _ []wildkey.Record, _ []wildkey.Key) { t.Error(err) },
+		})
+		must(t, writer.Put(ctx, records...))
+		must(t, writer.Close())
+		for _, record := range records {
+			value, err := cache.Get(ctx, record.Key)
+			same("Get after a Writer's put", value, record.Value, err)
+		}
+	}
+	t.Run("engine", func(t *testing.T) {
+		onEngine(t, func(t *testing.T, b *backend) { sized(t, b, 2<<20) })
+	})
+	onServers(t, func(t *testing.T, b *backend) {
+		b.client = redis.NewClient(&redis.Options{Addr: b.server.Addr, ReadTimeout: time.Minute, WriteTimeout: time.Minute})
+		t.Cleanup(func() { b.client.Close() })
+		sized(t, b, 64<<20)
+	}, "--maxmemory", "2gb")
+}
+
+// TestNumbersStayExact sets the clock, and the longest TTL that the scripts
+// take, to where a sum is about to outgrow what a double holds, and beyond that
+// to the last millisecond of Redis's own clock. A score and an expiry are the
+// same digits in each case.
+func TestNumbersStayExact(t *testing.T) {
+	const longest, exact = 999_999_999_999_999, 1 << 53
+	for _, now := range []int64{
+		1, 1e12, 1e15 - 1, exact - longest - 1, exact - longest, exact - longest + 1, exact - longest + 2,
+		exact - 1, exact, exact + 1, exact + 3, 9_223_372_036_854_775,
+	} {
+		onEngine(t, func(t *testing.T, b *backend) {
+			b.engine.SetNow(time.UnixMilli(now).Add(999 * time.Microsecond))
+			put, touch, sweep := load(t, b.client, "put"), load(t, b.client, "touch"), load(t, b.client, "sweep")
+			indexes := []string{"{test}/keys", "{test}/expiry"}
+			names := append(slices.Clone(indexes), "{test}:a", "{test}:b", "{test}:c")
+			same := func(after string) {
+				t.Helper()
+				for _, member := range []string{"a", "b", "c"} {
+					score, expires := b.do(t, "ZSCORE", "{test}/expiry", member), b.do(t, "PEXPIRETIME", "{test}:"+member)
+					at, err := strconv.ParseFloat(fmt.Sprint(score), 64)
+					if err != nil || int64(at) != expires || expires.(int64) <= now {
+						t.Errorf("at %d, after %s: %s has the score %v and expires at %v", now, after, member, score, expires)
+					}
+				}
+			}
+			args := []any{"v", longest, "*", "v", longest - 1, "*", "v", 1_000, "*"}
+			must(t, b.client.EvalSha(ctx, put, names, args...).Err())
+			same("put")
+			must(t, b.client.EvalSha(ctx, touch, names, longest-1, longest, 2_000).Err())
+			same("touch")
+			must(t, b.client.EvalSha(ctx, touch, names, "keep", "keep", "keep").Err())
+			same("touch keep")
+			// As far off as Redis can set it, which is beyond what a score may have.
+			b.do(t, "PEXPIREAT", "{test}:a", "9223372036854775807")
+			must(t, b.client.EvalSha(ctx, touch, names[:3], "keep").Err())
+			same("touch keep of the longest expiry")
+
+			found, err := b.client.EvalSha(ctx, sweep, indexes, 10).Int64Slice()
+			if diff := cmp.Diff([]int64{0, 0}, found); diff != "" || err != nil {
+				t.Errorf("at %d: sweep: %v, %v", now, found, err)
+			}
+			if n, err := b.cache(t, wildkey.Options{}).Count(ctx, wildkey.MustParsePattern("**")); n != 3 || err != nil {
+				t.Errorf("at %d: Count: %d, %v", now, n, err)
+			}
+		})
+	}
+}
