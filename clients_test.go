@@ -413,7 +413,7 @@ func TestClientsShards(t *testing.T) {
 				if err != nil || !strings.HasSuffix(string(output), "1 1\n") {
 					t.Fatalf("%v\n%s", err, output)
 				}
-				cache := b.cache(t, wildkey.Options{Namespace: "app", Shards: 48})
+				cache := b.cache(t, wildkey.Options{Namespace: "app", Shards: 8})
 				value, err := cache.Get(ctx, wildkey.K("user", 42))
 				if string(value) != "Ann" || err != nil {
 					t.Errorf("Get: %q, %v", value, err)
