@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -95,36 +94,35 @@ func (c *checker) run(ctx context.Context, report func(breach) error, looked fun
 	if err != nil {
 		return err
 	}
-	judge := func(where whereabouts, places []place) error {
-		looked(len(places))
-		return c.judgeAll(ctx, places, where, report)
-	}
-	for _, home := range homes {
-		pattern := c.shards.pattern()
-		scan := func(cursor uint64) *redis.ScanCmd { return home.Scan(ctx, cursor, pattern, snapshotRecords) }
-		for names, err := range pages(pattern, scan) {
-			if err == nil {
-				err = judge(amongRecords, home.places(names))
-			}
+	walk := func(
+		of string, page func(cursor uint64) *redis.ScanCmd, where whereabouts, placesOf func(found []string) []place,
+	) error {
+		for cursor, more := uint64(0), true; more; more = cursor != 0 {
+			found, next, err := page(cursor).Result()
 			if err != nil {
+				return fmt.Errorf("walking %s: %w", of, err)
+			}
+			places := placesOf(found)
+			if err := c.judgeAll(ctx, places, where, report); err != nil {
 				return err
 			}
+			looked(len(places))
+			cursor = next
+		}
+		return nil
+	}
+	pattern := c.shards.pattern()
+	for _, home := range homes {
+		scan := func(cursor uint64) *redis.ScanCmd { return home.Scan(ctx, cursor, pattern, snapshotRecords) }
+		if err := walk(pattern, scan, amongRecords, home.places); err != nil {
+			return err
 		}
 		for _, tag := range home.tags {
 			for i, index := range []string{order(tag), expiry(tag)} {
 				where := []whereabouts{inOrder, inExpiry}[i]
 				scan := func(cursor uint64) *redis.ScanCmd { return home.ZScan(ctx, index, cursor, "", snapshotRecords) }
-				for members, err := range pages(index, scan) {
-					var places []place
-					for i := 0; i < len(members); i += 2 { // ZSCAN tells scores too
-						places = append(places, place{tag, members[i]})
-					}
-					if err == nil {
-						err = judge(where, places)
-					}
-					if err != nil {
-						return err
-					}
+				if err := walk(index, scan, where, placesIn(tag)); err != nil {
+					return err
 				}
 			}
 		}
@@ -143,19 +141,14 @@ func (h home) places(names []string) (places []place) {
 	return places
 }
 
-// pages yields what SCAN or ZSCAN gives, page by page.
-func pages(of string, page func(cursor uint64) *redis.ScanCmd) iter.Seq2[[]string, error] {
-	return func(yield func([]string, error) bool) {
-		for cursor, more := uint64(0), true; more; more = cursor != 0 {
-			found, next, err := page(cursor).Result()
-			if err != nil {
-				yield(nil, fmt.Errorf("walking %s: %w", of, err))
-				return
-			}
-			if cursor = next; !yield(found, nil) {
-				return
-			}
+// placesIn returns a function that tells of what ZSCAN gives, with the scores,
+// which records of a shard it means.
+func placesIn(tag string) func(found []string) []place {
+	return func(found []string) (places []place) {
+		for i := 0; i < len(found); i += 2 {
+			places = append(places, place{tag, found[i]})
 		}
+		return places
 	}
 }
 

@@ -46,7 +46,7 @@ func (s *session) examineIndexes(ctx context.Context, all *findings) {
 	}
 	all.add("indexes", fine, "", "%s entries, %s of them with an expiry; wildkey check looks at each",
 		number(sum.entries), number(sum.expiring))
-	share := float64(sum.stale) / float64(taken)
+	share := float64(sum.stale) / float64(max(1, taken))
 	text := fmt.Sprintf("%s of %s index entries looked up have no record", percent(share), number(taken))
 	if share >= 0.25 {
 		all.add("stale", worth, "wildkey sweep", "%s", text)
