@@ -20,6 +20,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/redisserver"
 	"github.com/wildkey/wildkey/luatest"
 )
 
@@ -823,32 +824,15 @@ func TestAuditLockedMode(t *testing.T) {
 		if err := operator.Get(ctx, "{t}:a:b").Err(); !redis.HasErrorPrefix(err, "NOPERM") {
 			t.Errorf("the operator reads records: %v", err)
 		}
+		mayAll(t, cache, record)
 		everything := wildkey.MustParsePattern("**")
-		only := func(_ any, err error) error { return err }
-		for name, err := range map[string]error{
-			"Put":         cache.Put(ctx, record),
-			"Get":         only(cache.Get(ctx, record.Key)),
-			"GetMany":     only(cache.GetMany(ctx, record.Key, record.Key)),
-			"Touch":       only(cache.Touch(ctx, time.Minute, record.Key)),
-			"All":         only(cache.All(ctx, everything)),
-			"Count":       only(cache.Count(ctx, everything)),
-			"TouchMatch":  only(cache.TouchMatch(ctx, wildkey.NoExpiry, everything)),
-			"Take":        only(cache.Take(ctx, record.Key)),
-			"DeleteMatch": only(cache.DeleteMatch(ctx, everything)),
-			"Sweep":       only(cache.Sweep(ctx)),
-			"Put again":   cache.Put(ctx, record),
-		} {
-			if err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
 		reading, err := wildkey.New(reader, wildkey.Options{Namespace: "t", TTL: time.Hour, Preloaded: true, ReadOnly: true})
 		must(t, err)
 		for name, err := range map[string]error{
-			"Get":     only(reading.Get(ctx, record.Key)),
-			"GetMany": only(reading.GetMany(ctx, record.Key)),
-			"All":     only(reading.All(ctx, everything)),
-			"Count":   only(reading.Count(ctx, everything)),
+			"Get":     errorOf(reading.Get(ctx, record.Key)),
+			"GetMany": errorOf(reading.GetMany(ctx, record.Key)),
+			"All":     errorOf(reading.All(ctx, everything)),
+			"Count":   errorOf(reading.Count(ctx, everything)),
 		} {
 			if err != nil {
 				t.Errorf("%s of a reader: %v", name, err)
@@ -863,6 +847,82 @@ func TestAuditLockedMode(t *testing.T) {
 		b.do(t, "ACL", "SETUSER", "app", "+scan")
 		if _, err := cache.Reindex(ctx); err != nil {
 			t.Errorf("Reindex with +scan: %v", err)
+		}
+	})
+}
+
+// mayAll expects that the client of a cache may do all that it does, but for
+// what needs SCAN. The record is there in the end.
+func mayAll(t *testing.T, cache *wildkey.Cache, record wildkey.Record) {
+	t.Helper()
+	everything := wildkey.MustParsePattern("**")
+	for name, err := range map[string]error{
+		"Put":         cache.Put(ctx, record),
+		"Get":         errorOf(cache.Get(ctx, record.Key)),
+		"GetMany":     errorOf(cache.GetMany(ctx, record.Key, record.Key)),
+		"Touch":       errorOf(cache.Touch(ctx, time.Minute, record.Key)),
+		"All":         errorOf(cache.All(ctx, everything)),
+		"Count":       errorOf(cache.Count(ctx, everything)),
+		"TouchMatch":  errorOf(cache.TouchMatch(ctx, wildkey.NoExpiry, everything)),
+		"Take":        errorOf(cache.Take(ctx, record.Key)),
+		"DeleteMatch": errorOf(cache.DeleteMatch(ctx, everything)),
+		"Sweep":       errorOf(cache.Sweep(ctx)),
+		"Put again":   cache.Put(ctx, record),
+	} {
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func errorOf(_ any, err error) error { return err }
+
+// TestAuditCluster: with the lines of the page for all shards of a namespace,
+// on every node, an application does all that a Cache can, and nothing in
+// another namespace.
+func TestAuditCluster(t *testing.T) {
+	const namespace, encoded = "my app*", "my%20app%2A"
+	redisserver.EachCluster(t, 3, 0, func(t *testing.T, c *redisserver.Cluster) {
+		if c.Nodes[0].Program.Before(7, 0) {
+			t.Skip("this server has no EVALSHA_RO")
+		}
+		user := func(name string, permissions ...string) *redis.ClusterClient {
+			for _, node := range c.Nodes {
+				(&backend{client: node.Client(t), server: node}).user(t, name, permissions...)
+			}
+			return c.Client(t, func(o *redis.ClusterOptions) { o.Username, o.Password = name, "SECRET" })
+		}
+		var permissions []string
+		for _, script := range wildkey.Scripts() {
+			for _, permission := range permissionsOnPage(t, script.Name)[0] {
+				permissions = append(permissions, strings.ReplaceAll(permission, "{t}", "{"+encoded+"#*}"))
+			}
+		}
+		app := user("app", append(permissions, "+cluster|slots")...)
+		lost := user("lost", permissions...)
+		open := func(client wildkey.Client, namespace string, shards int) *wildkey.Cache {
+			cache, err := wildkey.New(client, wildkey.Options{
+				Namespace: namespace, TTL: time.Hour, Preloaded: true, Shards: shards,
+			})
+			must(t, err)
+			return cache
+		}
+		cache := open(app, namespace, 8)
+		operator, err := wildkey.New(c.Client(t, nil), wildkey.Options{})
+		must(t, err)
+		must(t, operator.Load(ctx))
+		for i := range 8 {
+			mayAll(t, cache, rec(wildkey.K(i), "v"))
+		}
+		for name, other := range map[string]*wildkey.Cache{
+			"of which its own is the head": open(app, namespace+"more", 8),
+			"without shards":               open(app, namespace, 1),
+			"of any name":                  open(app, "other", 8),
+			"without CLUSTER SLOTS":        open(lost, namespace, 8),
+		} {
+			if err := other.Put(ctx, rec(wildkey.K("a"), "v")); !redis.HasErrorPrefix(err, "NOPERM") {
+				t.Errorf("Put in a namespace %s: %v", name, err)
+			}
 		}
 	})
 }

@@ -381,6 +381,85 @@ func TestClientsSweep(t *testing.T) {
 	})
 }
 
+// TestClientsShards runs what clients/README.md has for shards: in each language
+// the record comes where Go, and the other examples, look for it.
+func TestClientsShards(t *testing.T) {
+	for name, example := range map[string]struct{ language, before, after string }{
+		"python": {
+			"python",
+			"import heapq, os, redis\nfrom wildkey import *\nclient = redis.Redis.from_url(os.environ['REDIS_URL'])\n",
+			"print(len(users), len(names))\n",
+		},
+		"node": {
+			"js",
+			"import { createClient } from 'redis'\nimport { shard, Wildkey } from './wildkey.js'\n" +
+				"const client = await createClient({ url: process.env.REDIS_URL }).connect()\n",
+			"console.log(found.length, found.length)\nclient.destroy()\n",
+		},
+		"shell": {"sh", "", "echo 1 1\n"},
+	} {
+		blocks := codeBlocks(t, "clients/README.md", example.language)
+		c := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == name })]
+		t.Run(name, func(t *testing.T) {
+			c.require(t)
+			onOneServer(t, func(t *testing.T, b *backend) {
+				interpreter := map[string][]string{
+					"python": {"python3", "-c"}, "node": {"node", "--input-type=module", "-e"}, "shell": {"sh", "-euc"},
+				}[name]
+				command := c.command(append(interpreter, example.before+strings.Join(blocks, "")+example.after)...)
+				command.Dir = filepath.Join("clients", name)
+				command.Env = append(os.Environ(), "REDIS_URL=redis://"+b.server.Addr, "PYTHONDONTWRITEBYTECODE=1")
+				output, err := command.CombinedOutput()
+				if err != nil || !strings.HasSuffix(string(output), "1 1\n") {
+					t.Fatalf("%v\n%s", err, output)
+				}
+				cache := b.cache(t, wildkey.Options{Namespace: "app", Shards: 8})
+				value, err := cache.Get(ctx, wildkey.K("user", 42))
+				if string(value) != "Ann" || err != nil {
+					t.Errorf("Get: %q, %v", value, err)
+				}
+			})
+		})
+	}
+}
+
+// TestClientsCluster has the Python client, which alone is told to, work on a
+// cluster whose nodes have the shards.
+func TestClientsCluster(t *testing.T) {
+	python := otherClients[0]
+	python.require(t)
+	const script = `
+import sys, redis
+from wildkey import *
+host, port = sys.argv[1].split(":")
+client = redis.RedisCluster(host=host, port=int(port))
+caches = [Wildkey(client, "app", shard=n) for n in range(8)]
+for i in range(20):
+    caches[shard((i,), 8, 1)].put(Record((i,), str(i), ttl=60_000))
+for cache in caches:
+    for key, value in cache.match("*"):
+        assert cache.get(key) == value and cache.touch(NO_EXPIRY, key) == 1
+        print(value.decode())
+assert sum(cache.delete((7,)) for cache in caches) == 1
+`
+	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
+		command := python.command("python3", "-c", script, cluster.Nodes[0].Addr)
+		command.Dir = "clients/python"
+		command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+		var complaints strings.Builder // redis-py also logs here what the client copes with
+		command.Stderr = &complaints
+		output, err := command.Output()
+		if lines := strings.Count(string(output), "\n"); err != nil || lines != 20 {
+			t.Errorf("%v\n%s%s", err, output, complaints.String())
+		}
+		cache, err := wildkey.New(cluster.Client(t, nil), wildkey.Options{Namespace: "app", Shards: 8})
+		must(t, err)
+		if n, err := cache.Count(ctx, wildkey.MustParsePattern("*")); n != 19 || err != nil {
+			t.Errorf("Go counts %d of 19, %v", n, err)
+		}
+	})
+}
+
 // TestClientsPreloaded expects that a client which may not load scripts does
 // not, and works where they are there.
 func TestClientsPreloaded(t *testing.T) {

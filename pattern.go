@@ -62,10 +62,10 @@ func Under(k Key) Pattern {
 
 // ParsePattern reads the text form: terms joined by colons, each of them
 //
-//   - any one segment
-//     **    zero or more segments, last only
-//     abc*  a segment that starts with abc
-//     abc   the segment abc
+//	abc   the segment abc
+//	abc*  a segment that starts with abc
+//	*     any one segment
+//	**    zero or more segments, last only
 //
 // with abc in its canonical encoding, as Key.String gives it. All else is
 // ErrBadPattern: a text that is no pattern is never taken for a literal.

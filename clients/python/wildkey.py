@@ -138,7 +138,7 @@ class Wildkey:
 
     def __init__(
         self,
-        client: redis.Redis,
+        client: Union[redis.Redis, redis.RedisCluster],
         namespace: Segment = "cache",
         ttl: Optional[int] = None,
         shard: Optional[int] = None,
@@ -150,7 +150,7 @@ class Wildkey:
         page_reads: int = 1_000,
         page_bytes: int = 1 << 20,
     ):
-        if client.connection_pool.connection_kwargs.get("decode_responses"):
+        if client.get_connection_kwargs().get("decode_responses"):
             raise ValueError("keys and values are bytes: the client must not have decode_responses set")
         tag = hash_tag(namespace, shard)
         self._client = client

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -12,71 +13,94 @@ import (
 )
 
 // examineACL asks of each command that Wildkey calls whether this user may.
-func (s *session) examineACL(ctx context.Context, home node, preloaded bool, all *findings) {
-	reads, writes := s.commandsCalled(preloaded)
+func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all *findings) {
 	user, err := home.Do(ctx, "ACL", "WHOAMI").Text()
-	var noReads, noWrites []string
+	var noReads, noWrites denied
 	if err == nil && !s.about.atLeast(7, 0) {
 		err = errors.New("a server before Redis 7.0 cannot be asked")
 	}
-	if err == nil {
-		noReads, err = deniedTo(ctx, home, user, reads)
-	}
-	if err == nil {
-		noWrites, err = deniedTo(ctx, home, user, writes)
+	for _, tag := range home.tags {
+		reads, writes := commandsCalled(tag, preloaded)
+		if err == nil {
+			err = noReads.ask(ctx, home.node, user, tag, reads)
+		}
+		if err == nil {
+			err = noWrites.ask(ctx, home.node, user, tag, writes)
+		}
 	}
 	switch {
-	case err != nil && s.mayNotRead(ctx, home):
+	case err != nil && mayNotRead(ctx, home):
 		all.add("acl", problem, "grant the COMMANDS in the header of match.lua, and GET, MGET, EVALSHA_RO, EVALSHA",
-			"this user may not read %s", s.tag)
+			"this user may not read %s", some(home.tags))
 	case err != nil:
 		all.cannot("acl", err,
 			"compare ACL GETUSER with the COMMANDS in the header of each script: wildkey scripts show put")
-	case len(noReads) > 0:
+	case len(noReads.commands) > 0:
 		all.add("acl", problem, "grant the COMMANDS in the header of match.lua, and GET, MGET, EVALSHA_RO, EVALSHA",
-			"user %s may not, on the keys of %s: %s", plain(user), s.tag, strings.Join(noReads, " "))
-	case len(noWrites) > 0:
+			"user %s may not, %s", plain(user), noReads)
+	case len(noWrites.commands) > 0:
 		all.add("acl", worth,
 			"to let the user write, grant the COMMANDS in the header of each script: all of a script or none",
-			"user %s may read; may not, on the keys of %s: %s", plain(user), s.tag, strings.Join(noWrites, " "))
+			"user %s may read; may not, %s", plain(user), noWrites)
 	default:
 		all.add("acl", fine, "", "user %s may call all that the verbs and the scripts call", plain(user))
 	}
 }
 
 // mayNotRead tries a GET, and match.lua where it is loaded.
-func (s *session) mayNotRead(ctx context.Context, home node) bool {
-	if redis.HasErrorPrefix(home.Get(ctx, s.record("x")).Err(), "NOPERM") {
+func mayNotRead(ctx context.Context, home home) bool {
+	tag := home.tags[0]
+	if redis.HasErrorPrefix(home.Get(ctx, place{tag, "x"}.name()).Err(), "NOPERM") {
 		return true
 	}
 	for _, script := range wildkey.Scripts() {
 		if script.Name == "match" {
-			err := home.EvalSha(ctx, script.SHA1, []string{s.order(), s.expiry()}, "count", "", 1, 1, 1, "=x").Err()
+			err := home.EvalSha(ctx, script.SHA1, []string{order(tag), expiry(tag)}, "count", "", 1, 1, 1, "=x").Err()
 			return err != nil && strings.Contains(err.Error(), "NOPERM")
 		}
 	}
 	return false
 }
 
-// deniedTo returns the names of those commands that the user may not call.
-func deniedTo(ctx context.Context, home node, user string, commands [][]any) ([]string, error) {
-	var denied []string
-	for _, command := range commands {
-		reply, err := home.Do(ctx, append([]any{"ACL", "DRYRUN", user}, command...)...).Text()
-		if redis.HasErrorPrefix(err, "NOPERM") || ctx.Err() != nil {
-			return nil, err
+// denied is which commands the user may not call, and on the keys of which shards.
+type denied struct{ commands, tags []string }
+
+func (d denied) String() string {
+	return fmt.Sprintf("on the keys of %s: %s", some(d.tags), strings.Join(d.commands, " "))
+}
+
+// ask asks about commands on the keys of a shard.
+func (d *denied) ask(ctx context.Context, home node, user, tag string, commands [][]any) error {
+	replies := make([]*redis.Cmd, len(commands))
+	_, err := home.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, command := range commands {
+			replies[i] = p.Do(ctx, append([]any{"ACL", "DRYRUN", user}, command...)...)
 		}
-		if err != nil || reply != "OK" {
-			denied = append(denied, fmt.Sprint(command[0]))
+		return nil
+	})
+	var refused redis.Error // one command's: it is no such command
+	if err != nil && (redis.HasErrorPrefix(err, "NOPERM") || !errors.As(err, &refused)) {
+		return err
+	}
+	for i, command := range commands {
+		reply, err := replies[i].Text()
+		if err == nil && reply == "OK" {
+			continue
+		}
+		if name := fmt.Sprint(command[0]); !slices.Contains(d.commands, name) {
+			d.commands = append(d.commands, name)
+		}
+		if !slices.Contains(d.tags, tag) {
+			d.tags = append(d.tags, tag)
 		}
 	}
-	return denied, nil
+	return nil
 }
 
 // commandsCalled returns a call of each command that the verbs and the scripts
-// call on this namespace, the scripts by their headers.
-func (s *session) commandsCalled(preloaded bool) (reads, writes [][]any) {
-	order, record := s.order(), s.record("x")
+// call on a shard, the scripts by their headers.
+func commandsCalled(tag string, preloaded bool) (reads, writes [][]any) {
+	order, record := order(tag), place{tag, "x"}.name()
 	reads = [][]any{{"EVALSHA_RO", "", 1, order}, {"GET", record}}
 	writes = [][]any{{"EVALSHA", "", 1, order}}
 	if !preloaded {

@@ -3,21 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
-
-	"github.com/wildkey/wildkey"
 )
-
-// breach is a place where a namespace is not as Wildkey keeps it.
-type breach struct {
-	Kind   string `json:"breach"`
-	Key    string `json:"key"` // quoted, where it is none
-	Detail string `json:"detail"`
-	Repair string `json:"repair"`
-}
 
 // checkSummary is what a check ends with.
 type checkSummary struct {
@@ -26,8 +17,6 @@ type checkSummary struct {
 	Stale    int `json:"stale_entries"`
 	Breaches int `json:"breaches"`
 }
-
-const reindexRepairs = "wildkey reindex"
 
 func (t *tool) checkCommand() *cobra.Command {
 	return &cobra.Command{
@@ -39,6 +28,7 @@ func (t *tool) checkCommand() *cobra.Command {
   no-expiry-entry  a record has a TTL and is not in the expiry index
   wrong-expiry     the expiry index has another millisecond than the record
   needless-expiry  a record never expires and is in the expiry index
+  wrong-shard      a record is not in the shard of its key: get does not find it
   order-score      a score of the order index is not 0: pages may miss the key
   no-key           an index entry is no encoded key
   foreign          a Redis key in the place of a record is none
@@ -90,74 +80,96 @@ type checker struct {
 	reported map[breach]bool // SCAN and ZSCAN may meet the same key twice
 }
 
-// places are where a walk meets a key.
-type place int
+// whereabouts is where a walk meets a key.
+type whereabouts int
 
 const (
-	amongRecords place = iota
+	amongRecords whereabouts = iota
 	inOrder
 	inExpiry
 )
 
 func (c *checker) run(ctx context.Context, report func(breach) error, looked func(int)) error {
-	home, err := c.home(ctx)
+	homes, err := c.homes(ctx)
 	if err != nil {
 		return err
 	}
-	prefix := c.record("")
-	for _, walk := range []struct {
-		place place
-		of    string
-		page  func(cursor uint64) *redis.ScanCmd
-	}{
-		{amongRecords, prefix + "*", func(cursor uint64) *redis.ScanCmd {
-			return home.Scan(ctx, cursor, prefix+"*", snapshotRecords)
-		}},
-		{inOrder, c.order(), func(cursor uint64) *redis.ScanCmd {
-			return home.ZScan(ctx, c.order(), cursor, "", snapshotRecords)
-		}},
-		{inExpiry, c.expiry(), func(cursor uint64) *redis.ScanCmd {
-			return home.ZScan(ctx, c.expiry(), cursor, "", snapshotRecords)
-		}},
-	} {
+	walk := func(
+		of string, page func(cursor uint64) *redis.ScanCmd, where whereabouts, placesOf func(found []string) []place,
+	) error {
 		for cursor, more := uint64(0), true; more; more = cursor != 0 {
-			var page []string
-			if page, cursor, err = walk.page(cursor).Result(); err != nil {
-				return fmt.Errorf("walking %s: %w", walk.of, err)
+			found, next, err := page(cursor).Result()
+			if err != nil {
+				return fmt.Errorf("walking %s: %w", of, err)
 			}
-			var keys []string
-			for i, name := range page {
-				if walk.place == amongRecords {
-					keys = append(keys, strings.TrimPrefix(name, prefix))
-				} else if i%2 == 0 { // ZSCAN tells scores too
-					keys = append(keys, name)
-				}
-			}
-			if err := c.judgeAll(ctx, keys, walk.place, report); err != nil {
+			places := placesOf(found)
+			if err := c.judgeAll(ctx, places, where, report); err != nil {
 				return err
 			}
-			looked(len(keys))
+			looked(len(places))
+			cursor = next
+		}
+		return nil
+	}
+	pattern := c.shards.pattern()
+	for _, home := range homes {
+		scan := func(cursor uint64) *redis.ScanCmd { return home.Scan(ctx, cursor, pattern, snapshotRecords) }
+		if err := walk(pattern, scan, amongRecords, home.places); err != nil {
+			return err
+		}
+		for _, tag := range home.tags {
+			for i, index := range []string{order(tag), expiry(tag)} {
+				where := []whereabouts{inOrder, inExpiry}[i]
+				scan := func(cursor uint64) *redis.ScanCmd { return home.ZScan(ctx, index, cursor, "", snapshotRecords) }
+				if err := walk(index, scan, where, placesIn(tag)); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
 }
 
-func (c *checker) judgeAll(ctx context.Context, keys []string, place place, report func(breach) error) error {
-	states, _, err := c.snapshot(ctx, keys, indexes)
+// places tells of the names of records which of this node's shards they are in.
+func (h home) places(names []string) (places []place) {
+	for _, name := range names {
+		tag, encoded, _ := strings.Cut(name, "}:")
+		if slices.Contains(h.tags, tag+"}") {
+			places = append(places, place{tag + "}", encoded})
+		}
+	}
+	return places
+}
+
+// placesIn returns a function that tells of what ZSCAN gives, with the scores,
+// which records of a shard it means.
+func placesIn(tag string) func(found []string) []place {
+	return func(found []string) (places []place) {
+		for i := 0; i < len(found); i += 2 {
+			places = append(places, place{tag, found[i]})
+		}
+		return places
+	}
+}
+
+func (c *checker) judgeAll(
+	ctx context.Context, places []place, where whereabouts, report func(breach) error,
+) error {
+	states, err := c.snapshot(ctx, places, indexes)
 	if err != nil {
 		return err
 	}
 	for _, st := range states {
 		switch {
-		case place == amongRecords && st.live:
+		case where == amongRecords && st.live:
 			c.summary.Records++
-		case place == inOrder && st.inOrder, place == inExpiry && st.inExpiry:
+		case where == inOrder && st.inOrder, where == inExpiry && st.inExpiry:
 			c.summary.Entries++
 			if !st.live {
 				c.summary.Stale++
 			}
 		}
-		for _, b := range c.judge(st) {
+		for _, b := range c.shards.judge(st) {
 			if c.reported[b] {
 				continue
 			}
@@ -169,52 +181,4 @@ func (c *checker) judgeAll(ctx context.Context, keys []string, place place, repo
 		}
 	}
 	return nil
-}
-
-// judge returns what is wrong with a record and its index entries.
-func (c *checker) judge(st state) (breaches []breach) {
-	found := func(kind, repair, detail string, args ...any) {
-		breaches = append(breaches, breach{kind, plain(st.encoded), fmt.Sprintf(detail, args...), repair})
-	}
-	const lookAtIt = "look at it, and delete or rename it"
-	remove := func(index string) string { return fmt.Sprintf("ZREM %s %q", index, st.encoded) }
-	if _, err := wildkey.ParseKey(st.encoded); err != nil {
-		if st.live {
-			found("foreign", lookAtIt, "%s has no encoded key in its name", plain(c.record(st.encoded)))
-		}
-		if st.inOrder {
-			found("no-key", remove(c.order()), "it is in the order index and no encoded key")
-		}
-		if st.inExpiry {
-			found("no-key", remove(c.expiry()), "it is in the expiry index and no encoded key")
-		}
-		return breaches
-	}
-	if st.live && st.kind != "string" {
-		found("foreign", lookAtIt, "%s is a %s", c.record(st.encoded), st.kind)
-		return breaches
-	}
-	if st.inOrder && st.orderScore != 0 {
-		repair := reindexRepairs
-		if !st.live {
-			repair = remove(c.order())
-		}
-		found("order-score", repair, "its score in the order index is %v, not 0", st.orderScore)
-	}
-	if !st.live {
-		return breaches
-	}
-	if !st.inOrder {
-		found("unlisted", reindexRepairs, "it is not in the order index")
-	}
-	switch {
-	case st.expires == 0 && st.inExpiry:
-		found("needless-expiry", reindexRepairs, "it never expires, and the expiry index has %.0f", st.expiresByScore)
-	case st.expires != 0 && !st.inExpiry:
-		found("no-expiry-entry", reindexRepairs, "it expires at %d, and is not in the expiry index", st.expires)
-	case st.expiresByScore < float64(st.expires) || st.expiresByScore > float64(st.expires+st.blur):
-		found("wrong-expiry", reindexRepairs, "it expires at %d, and the expiry index has %.0f",
-			st.expires, st.expiresByScore)
-	}
-	return breaches
 }

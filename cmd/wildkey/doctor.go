@@ -1,64 +1,39 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 )
-
-// What a finding is worth.
-const (
-	fine    = "ok"
-	worth   = "note"
-	problem = "problem"
-)
-
-// finding is what the doctor says of one matter.
-type finding struct {
-	Matter  string `json:"matter"`
-	Status  string `json:"status"` // fine, worth or problem
-	Finding string `json:"finding"`
-	Advice  string `json:"advice,omitempty"`
-}
-
-// findings are those of one matter.
-type findings []finding
-
-func (f *findings) add(matter, status, advice, text string, args ...any) {
-	*f = append(*f, finding{matter, status, fmt.Sprintf(text, args...), advice})
-}
-
-// cannot notes that this user may not look at a matter.
-func (f *findings) cannot(matter string, err error, advice string) {
-	f.add(matter, worth, advice, "cannot be seen: %v", err)
-}
 
 func (t *tool) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
 		Short: "Say what is wrong with the server for this namespace and user, and what to do about it",
 		Long: `Say what is wrong with the server for this namespace and user, and what to do
-about it: its version and role, the cluster slot, eviction policy and memory,
-missing scripts, the ACL of this user, the indexes and their stale entries.
+about it: its version and role, the cluster slots, eviction policy and memory,
+missing scripts, the ACL of this user, the indexes and their stale entries, and
+other shards of the namespace than these.
 It writes nothing. A problem makes the exit code 4, a note does not.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
-			home, err := s.home(ctx)
+			homes, err := s.homes(ctx)
 			if err != nil {
 				return err
 			}
 			var all findings
-			s.examineServer(ctx, home, &all)
-			s.examineCluster(ctx, home, &all)
-			s.examineMemory(ctx, home, &all)
+			all.onEach(homes, func(home home, found *findings) { s.examineServer(ctx, home, found) })
+			all.onEach(homes, func(home home, found *findings) { s.examineCluster(ctx, home, found) })
+			all.onEach(homes, func(home home, found *findings) { s.examineMemory(ctx, home, found) })
 			s.examineScripts(ctx, t.preloaded, &all)
-			s.examineACL(ctx, home, t.preloaded, &all)
+			all.onEach(homes, func(home home, found *findings) { s.examineACL(ctx, home, t.preloaded, found) })
 			s.examineIndexes(ctx, &all)
+			s.examineShards(ctx, t.namespace, &all)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -73,24 +48,7 @@ It writes nothing. A problem makes the exit code 4, a note does not.`,
 	}
 }
 
-// writeFindings gives advice a line of its own: it is what is to be read.
-func (t *tool) writeFindings(all findings) error {
-	for _, f := range all {
-		if t.json {
-			if err := t.line(f); err != nil {
-				return err
-			}
-			continue
-		}
-		fmt.Fprintf(t.out, "%-8s %-9s %s\n", f.Status, f.Matter, visible(f.Finding))
-		if f.Advice != "" {
-			fmt.Fprintf(t.out, "%-8s %-9s -> %s\n", "", "", visible(f.Advice))
-		}
-	}
-	return nil
-}
-
-func (s *session) examineServer(ctx context.Context, home node, all *findings) {
+func (s *session) examineServer(ctx context.Context, home home, all *findings) {
 	about, err := ask(ctx, home)
 	if err != nil {
 		all.cannot("server", err, "")
@@ -107,24 +65,35 @@ func (s *session) examineServer(ctx context.Context, home node, all *findings) {
 	}
 }
 
-func (s *session) examineCluster(ctx context.Context, home node, all *findings) {
+func (s *session) examineCluster(ctx context.Context, home home, all *findings) {
 	if s.about.mode != "cluster" {
 		return
 	}
-	slot, errSlot := home.ClusterKeySlot(ctx, s.tag).Result()
-	state, errState := home.ClusterInfo(ctx).Result()
+	slots := make([]*redis.IntCmd, len(home.tags))
+	var state *redis.StringCmd
+	_, err := home.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, tag := range home.tags {
+			slots[i] = p.ClusterKeySlot(ctx, tag)
+		}
+		state = p.ClusterInfo(ctx)
+		return nil
+	})
+	var shown []string
+	for i, tag := range home.tags {
+		shown = append(shown, fmt.Sprintf("%s %d", tag, slots[i].Val()))
+	}
 	switch {
-	case errSlot != nil || errState != nil:
-		all.cannot("cluster", cmp.Or(errSlot, errState), "")
-	case !strings.Contains(state, "cluster_state:ok"):
+	case err != nil:
+		all.cannot("cluster", err, "")
+	case !strings.Contains(state.Val(), "cluster_state:ok"):
 		all.add("cluster", problem, "look at CLUSTER INFO and CLUSTER SHARDS: slots are not served, or nodes fail",
-			"the cluster is down; slot %d of %s is that of %s", slot, s.tag, home.address)
+			"the cluster is down; slots of %s: %s", home.address, some(shown))
 	default:
-		all.add("cluster", fine, "", "slot %d of %s lies on %s, with all of this namespace", slot, s.tag, home.address)
+		all.add("cluster", fine, "", "slots on %s: %s", home.address, some(shown))
 	}
 }
 
-func (s *session) examineMemory(ctx context.Context, home node, all *findings) {
+func (s *session) examineMemory(ctx context.Context, home home, all *findings) {
 	info, err := home.InfoMap(ctx, "memory").Result()
 	if err != nil {
 		all.cannot("memory", err, "have someone who may call INFO look at maxmemory and maxmemory-policy")
@@ -171,38 +140,5 @@ func (s *session) examineScripts(ctx context.Context, preloaded bool, all *findi
 	default:
 		all.add("scripts", worth, "wildkey scripts load; clients that are not set to Preloaded load them when they need them",
 			"%s", strings.Join(missing, "; "))
-	}
-}
-
-func (s *session) examineIndexes(ctx context.Context, all *findings) {
-	for _, index := range []string{s.order(), s.expiry()} {
-		kind, err := s.client.Type(ctx, index).Result()
-		if err != nil {
-			all.cannot("indexes", err, "")
-			return
-		}
-		if kind != "zset" && kind != "none" {
-			all.add("indexes", problem, "rename or delete it, then wildkey reindex", "%s is not an index but a %s", index, kind)
-			return
-		}
-	}
-	sample, err := s.sample(ctx, s.tag)
-	if err != nil {
-		all.cannot("indexes", err, "")
-		return
-	}
-	if sample.entries == 0 {
-		all.add("indexes", worth, "if there should be records: look at the namespace, then wildkey reindex",
-			"%s has no entry", s.order())
-		return
-	}
-	all.add("indexes", fine, "", "%s entries, %s of them with an expiry; wildkey check looks at each",
-		number(sample.entries), number(sample.expiring))
-	text := fmt.Sprintf("%s of %s index entries looked up have no record",
-		percent(sample.staleShare()), number(sample.taken))
-	if share := sample.staleShare(); share >= 0.25 {
-		all.add("stale", worth, "wildkey sweep", "%s", text)
-	} else {
-		all.add("stale", fine, "", "%s", text)
 	}
 }

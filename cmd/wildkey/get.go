@@ -19,11 +19,11 @@ func (t *tool) getCommand() *cobra.Command {
 			if err != nil {
 				return usageError(err)
 			}
-			states, now, err := s.snapshot(ctx, []string{key.String()}, values)
+			states, err := s.snapshot(ctx, []place{{s.shards.of(key), key.String()}}, values)
 			if err != nil {
 				return err
 			}
-			record := found{states[0], now}
+			record := states[0]
 			if !record.live {
 				return outcome{exitNothing, fmt.Errorf("there is no record %s", key)}
 			}

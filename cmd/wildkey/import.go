@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,10 +16,11 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
-// A call of put.lua writes as many lines as these bounds allow; a line is no
-// longer than the longest string of Redis, in base64.
+// As many lines as these bounds allow are written at a time, in a call of put.lua
+// for each shard; a line is no longer than the longest string of Redis, in base64.
 const (
-	importRecords = 250
+	importRecords = 250 // for each shard, of up to importShards
+	importShards  = 16
 	importBytes   = 1 << 20
 	importLine    = 700 << 20
 )
@@ -111,7 +113,7 @@ func (i *importer) lines(ctx context.Context, in io.Reader) error {
 		}
 		i.batch = append(i.batch, record)
 		i.bytes += len(record.Value)
-		if len(i.batch) == importRecords || i.bytes >= importBytes {
+		if len(i.batch) == importRecords*min(len(i.shards.tags), importShards) || i.bytes >= importBytes {
 			if err := i.put(ctx); err != nil {
 				return err
 			}
@@ -124,12 +126,10 @@ func (i *importer) lines(ctx context.Context, in io.Reader) error {
 }
 
 func (i *importer) put(ctx context.Context) error {
-	if err := i.cache.Put(ctx, i.batch...); err != nil {
-		return err
-	}
-	i.written += len(i.batch)
+	written, err := i.cache.PutEach(ctx, slices.Values(i.batch), nil)
+	i.written += written
 	i.batch, i.bytes = nil, 0
-	return nil
+	return err
 }
 
 // checkKey finds out about a key before others are put with it.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +58,7 @@ func askFor(withValues bool) facts {
 
 // list writes records as they come. Columns of a fixed width come first: a key
 // has up to 4,096 bytes, and is never cut, since it is there to be copied.
-func (t *tool) list(all func(func(found, error) bool), withValues bool) (shown int, err error) {
+func (t *tool) list(all iter.Seq2[state, error], withValues bool) (shown int, err error) {
 	for record, err := range all {
 		if err != nil {
 			return shown, err

@@ -40,7 +40,7 @@ func (k *lineKey) UnmarshalJSON(text []byte) error {
 }
 
 // newLine is the line of a record, with its value if that was asked for.
-func newLine(record found, withValue bool) (line, error) {
+func newLine(record state, withValue bool) (line, error) {
 	key, err := wildkey.ParseKey(record.encoded)
 	l := line{Key: lineKey(key), ExpiresAt: &record.expires}
 	if record.expires == 0 {

@@ -23,6 +23,7 @@ func (t *tool) progress(doing string, total int64, counting []progressbar.Option
 		progressbar.OptionSetWidth(20),
 		progressbar.OptionShowCount(),
 		progressbar.OptionClearOnFinish(),
+		progressbar.OptionUseANSICodes(true), // the whole line goes, with a ^C that the terminal has echoed
 		// A spinner with an interval is drawn by a goroutine that goes on after Clear.
 		progressbar.OptionSetSpinnerChangeInterval(0),
 	}, counting...)...)}

@@ -42,7 +42,7 @@ while this runs may stay.`,
 			return nothingMatches(pattern)
 		case !yes:
 			if err := t.confirm(ctx, fmt.Sprintf("Delete %s of namespace %s that match %s?",
-				records(matching), plain(t.namespace), pattern)); err != nil {
+				records(matching), plain(t.namespace), pattern), "nothing was deleted"); err != nil {
 				return err
 			}
 		}
@@ -55,8 +55,8 @@ while this runs may stay.`,
 	return command
 }
 
-// confirm asks on a terminal. An error means no.
-func (t *tool) confirm(ctx context.Context, question string) error {
+// confirm asks on a terminal. An error means no, and says so.
+func (t *tool) confirm(ctx context.Context, question, no string) error {
 	if !t.isTerminal(t.in) {
 		return usageError(errors.New("standard input is no terminal to ask at: give --yes or --dry-run"))
 	}
@@ -70,7 +70,7 @@ func (t *tool) confirm(ctx context.Context, question string) error {
 	case "y", "yes":
 		return nil
 	}
-	return errors.New("nothing was deleted")
+	return errors.New(no)
 }
 
 // changed reports what was done to n records, which a failure may have ended.

@@ -22,7 +22,7 @@ type session struct {
 	client redis.UniversalClient
 	cache  *wildkey.Cache
 	about  about
-	tag    string // {ns}: what the names of all its Redis keys start with
+	shards shards
 }
 
 // about is what a server says of itself, to any user.
@@ -32,7 +32,7 @@ type about struct{ product, version, mode, role string }
 // several addresses, addr=..., must be.
 func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 	logging.Disable() // the error is told, once
-	s := &session{tag: "{" + wildkey.Key{t.namespace}.String() + "}"}
+	s := &session{}
 	options, err := redis.ParseURL(t.url)
 	if err == nil {
 		s.client = redis.NewClient(options)
@@ -53,10 +53,11 @@ func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 			return nil, err
 		}
 	}
-	s.cache, err = wildkey.New(s.client, wildkey.Options{
-		Namespace: t.namespace,
-		Preloaded: t.preloaded,
-		ReadOnly:  access == reading,
+	s.cache, s.shards, err = t.open(s.client, wildkey.Options{
+		Namespace:     t.namespace,
+		Shards:        t.shards,
+		ShardSegments: t.shardSegments,
+		ReadOnly:      access == reading,
 	})
 	return s, err
 }
@@ -101,26 +102,19 @@ func withoutSecrets(err error) error {
 	return err
 }
 
-// order and expiry are the names of the two indexes.
-func (s *session) order() string  { return s.tag + "/keys" }
-func (s *session) expiry() string { return s.tag + "/expiry" }
-
-// record returns the Redis key of a record.
-func (s *session) record(encoded string) string { return s.tag + ":" + encoded }
-
 // node is one server: the only one, or a master or replica of the cluster.
 type node struct {
 	*redis.Client
 	address string
 }
 
-// home returns the node that has the records of the namespace.
-func (s *session) home(ctx context.Context) (node, error) {
+// nodeOf returns the node that has the records of a shard.
+func (s *session) nodeOf(ctx context.Context, tag string) (node, error) {
 	switch client := s.client.(type) {
 	case *redis.Client:
 		return node{client, client.Options().Addr}, nil
 	case *redis.ClusterClient:
-		master, err := client.MasterForKey(ctx, s.tag)
+		master, err := client.MasterForKey(ctx, tag)
 		if err != nil {
 			return node{}, err
 		}
@@ -129,11 +123,34 @@ func (s *session) home(ctx context.Context) (node, error) {
 	return node{}, fmt.Errorf("no node of a %T is known", s.client)
 }
 
+// home is a node and those shards of the namespace that it has.
+type home struct {
+	node
+	tags []string
+}
+
+// homes returns the nodes that have the namespace, by their first shard.
+func (s *session) homes(ctx context.Context) ([]home, error) {
+	var homes []home
+	for _, tag := range s.shards.tags {
+		node, err := s.nodeOf(ctx, tag)
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(homes, func(h home) bool { return h.address == node.address })
+		if i < 0 {
+			i, homes = len(homes), append(homes, home{node: node})
+		}
+		homes[i].tags = append(homes[i].tags, tag)
+	}
+	return homes, nil
+}
+
 // nodes returns all nodes, or all masters, by address.
 func (s *session) nodes(ctx context.Context, mastersOnly bool) ([]node, error) {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
-		only, err := s.home(ctx)
+		only, err := s.nodeOf(ctx, "")
 		return []node{only}, err
 	}
 	var mu sync.Mutex // the nodes are visited at the same time

@@ -10,7 +10,8 @@ import (
 
 // state is what the server holds of one record at the moment of a snapshot.
 type state struct {
-	encoded string // the key
+	place
+	now     time.Time // the server's
 	live    bool
 	kind    string // a Redis type, where indexes were asked for
 	value   []byte // where values were asked for
@@ -31,9 +32,36 @@ const (
 	indexes
 )
 
-// snapshot returns the states of the records and the server's time, all of one
-// moment: nothing else is done on the server between its commands.
-func (s *session) snapshot(ctx context.Context, encoded []string, ask facts) ([]state, time.Time, error) {
+// snapshot returns the states of the records, those of each shard of one
+// moment: nothing else is done on its server between the commands.
+func (s *session) snapshot(ctx context.Context, places []place, ask facts) ([]state, error) {
+	var tags []string
+	at := map[string][]int{} // the shard's places
+	for i, place := range places {
+		if at[place.tag] == nil {
+			tags = append(tags, place.tag)
+		}
+		at[place.tag] = append(at[place.tag], i)
+	}
+	states := make([]state, len(places))
+	for _, tag := range tags {
+		var encoded []string
+		for _, i := range at[tag] {
+			encoded = append(encoded, places[i].encoded)
+		}
+		found, err := s.snapshotOf(ctx, tag, encoded, ask)
+		if err != nil {
+			return nil, err
+		}
+		for j, i := range at[tag] {
+			states[i] = found[j]
+		}
+	}
+	return states, nil
+}
+
+// snapshotOf is the snapshot of records of one shard.
+func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, ask facts) ([]state, error) {
 	type question struct {
 		expiry, kind, fact  *redis.Cmd
 		orderScore, expires *redis.FloatCmd
@@ -45,14 +73,14 @@ func (s *session) snapshot(ctx context.Context, encoded []string, ask facts) ([]
 	if exact {
 		expiryCommand = "PEXPIRETIME"
 	}
-	home, err := s.home(ctx)
+	node, err := s.nodeOf(ctx, tag)
 	if err != nil {
-		return nil, time.Time{}, err
+		return nil, err
 	}
-	_, err = home.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	_, err = node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		before = tx.Time(ctx)
 		for i, key := range encoded {
-			name, q := s.record(key), &questions[i]
+			name, q := place{tag, key}.name(), &questions[i]
 			q.expiry = tx.Do(ctx, expiryCommand, name)
 			switch ask {
 			case sizes:
@@ -61,8 +89,8 @@ func (s *session) snapshot(ctx context.Context, encoded []string, ask facts) ([]
 				q.fact = tx.Do(ctx, "GET", name)
 			case indexes:
 				q.kind = tx.Do(ctx, "TYPE", name)
-				q.orderScore = tx.ZScore(ctx, s.order(), key)
-				q.expires = tx.ZScore(ctx, s.expiry(), key)
+				q.orderScore = tx.ZScore(ctx, order(tag), key)
+				q.expires = tx.ZScore(ctx, expiry(tag), key)
 			}
 		}
 		after = tx.Time(ctx)
@@ -70,15 +98,15 @@ func (s *session) snapshot(ctx context.Context, encoded []string, ask facts) ([]
 	})
 	// A missing key or one of another type is an answer about that record.
 	if err != nil && err != redis.Nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
-		return nil, time.Time{}, fmt.Errorf("reading records: %w", err)
+		return nil, fmt.Errorf("reading records: %w", err)
 	}
 	states := make([]state, len(encoded))
 	for i, q := range questions {
 		at, err := q.expiry.Int64()
 		if err != nil {
-			return nil, time.Time{}, fmt.Errorf("%s: %w", expiryCommand, err)
+			return nil, fmt.Errorf("%s: %w", expiryCommand, err)
 		}
-		st := state{encoded: encoded[i], live: at != -2}
+		st := state{place: place{tag, encoded[i]}, now: before.Val(), live: at != -2}
 		if at >= 0 {
 			st.expires = at
 		}
@@ -101,5 +129,5 @@ func (s *session) snapshot(ctx context.Context, encoded []string, ask facts) ([]
 		st.live = st.live && err == nil
 		states[i] = st
 	}
-	return states, before.Val(), nil
+	return states, nil
 }

@@ -47,6 +47,10 @@ func TestTerminal(t *testing.T) {
 			{"export has a bar", "export a", "", errOut, 0, `{"key":"a","value":"1","ttl":0}` + "\n", "exporting"},
 			{"but none among its records", "export a", "", out | errOut, 0,
 				`{"key":"a","value":"1","ttl":0}` + "\n", ""},
+			{"reshard asks, with the number", "reshard --to-shards 2", "n\n", in, exitFailure, "",
+				"Move 3 records from {app} to {app#0}..{app#1}? [y/N] wildkey: nothing was moved"},
+			{"and has a bar", "reshard --to-shards 2 --yes", "", errOut, 0,
+				"moved 3 records from {app} to {app#0}..{app#1}\n", "moving"},
 		} {
 			t.Run(test.name, func(t *testing.T) {
 				must(t, cache.Put(context.Background(),

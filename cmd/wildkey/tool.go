@@ -23,16 +23,21 @@ type tool struct {
 	isTerminal func(stream any) bool
 	stdout     io.Writer // beneath out
 
-	url       string
-	namespace string
-	json      bool
-	preloaded bool
+	url           string
+	namespace     string
+	shards        int
+	shardSegments int
+	json          bool
+	preloaded     bool
 
 	started bool // the command line was right, and its command has begun
 }
 
 func newTool(in io.Reader, out, errOut io.Writer) *tool {
-	return &tool{in: in, out: bufio.NewWriter(out), errOut: errOut, stdout: out, isTerminal: isTerminal}
+	return &tool{
+		in: in, out: bufio.NewWriter(out), errOut: errOut, stdout: out, isTerminal: isTerminal,
+		shards: 1, shardSegments: 1,
+	}
 }
 
 // run does what the arguments say and returns the exit code.
@@ -68,26 +73,27 @@ session is itself, 2024-* starts so, * is any one, ** (last only) is any number.
 Quote patterns, or the shell may expand them.
 
 ` + exitCodesHelp,
-		SilenceErrors: true,
-		SilenceUsage:  true,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		PersistentPreRunE: fromEnvironment,
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&t.url, "url", cmp.Or(os.Getenv("REDIS_URL"), "redis://127.0.0.1:6379"),
-		"redis://[user:password@]host:port/db, rediss:// for TLS; by default $REDIS_URL")
-	flags.StringVarP(&t.namespace, "namespace", "n", cmp.Or(os.Getenv("WILDKEY_NAMESPACE"), "cache"),
-		"namespace of the records; by default $WILDKEY_NAMESPACE")
+	flags.StringVar(&t.url, "url", "redis://127.0.0.1:6379",
+		"redis://[user:password@]host:port/db, rediss:// for TLS; or $REDIS_URL")
+	flags.StringVarP(&t.namespace, "namespace", "n", "cache", "namespace of the records; or $WILDKEY_NAMESPACE")
+	flags.Var(&atLeastOne{&t.shards, maxShards}, "shards",
+		"as many as the clients spread the namespace over; or $WILDKEY_SHARDS")
+	flags.Var(&atLeastOne{&t.shardSegments, maxSegments}, "shard-segments",
+		"leading segments of a key that choose its shard; or $WILDKEY_SHARD_SEGMENTS")
 	flags.BoolVar(&t.json, "json", false, "for machines: JSON, one object a line")
 	flags.BoolVar(&t.preloaded, "preloaded", false, "never load a script: fail if the server lacks it")
-	// The help must show no password that came by the environment.
-	flags.Lookup("url").DefValue = ""
-	flags.Lookup("namespace").DefValue = ""
 	for _, group := range []struct {
 		title    string
 		commands []*cobra.Command
 	}{
 		{"Records:", []*cobra.Command{
 			t.lsCommand(), t.countCommand(), t.getCommand(), t.putCommand(), t.touchCommand(), t.rmCommand(),
-			t.exportCommand(), t.importCommand(),
+			t.exportCommand(), t.importCommand(), t.reshardCommand(),
 		}},
 		{"Care:", []*cobra.Command{
 			t.doctorCommand(), t.checkCommand(), t.topCommand(), t.sweepCommand(), t.reindexCommand(), t.scriptsCommand(),

@@ -14,6 +14,7 @@ import (
 // namespaceRow is a namespace and what it weighs.
 type namespaceRow struct {
 	Namespace   string  `json:"namespace"` // encoded
+	Shards      int     `json:"shards"`    // that have an order index
 	Records     int64   `json:"records"`   // an estimate where a sample was taken
 	Estimated   bool    `json:"estimated"`
 	Entries     int64   `json:"index_entries"`
@@ -38,7 +39,7 @@ of each namespace: what is told by a sample is marked with ~.`,
 				return err
 			}
 			headings := []string{
-				"NAMESPACE", "RECORDS", "INDEX ENTRIES", "EXPIRING", "STALE", "RECORD MEMORY", "INDEX MEMORY",
+				"NAMESPACE", "SHARDS", "RECORDS", "INDEX ENTRIES", "EXPIRING", "STALE", "RECORD MEMORY", "INDEX MEMORY",
 			}
 			return writeTable(t, rows, headings, func(row namespaceRow) []string {
 				about := ""
@@ -46,7 +47,7 @@ of each namespace: what is told by a sample is marked with ~.`,
 					about = "~"
 				}
 				return []string{
-					row.Namespace, about + number(row.Records), number(row.Entries), number(row.Expiring),
+					row.Namespace, number(row.Shards), about + number(row.Records), number(row.Entries), number(row.Expiring),
 					about + percent(row.StaleShare), about + size(row.RecordBytes), "~" + size(row.IndexBytes),
 				}
 			})
@@ -54,36 +55,37 @@ of each namespace: what is told by a sample is marked with ~.`,
 	}
 }
 
-// orderIndex is the name of the order index of a namespace, of which another
-// program's sorted set may have the like.
-var orderIndex = regexp.MustCompile(`^(\{([A-Za-z0-9._~%#-]+)\})/keys$`)
+// orderIndex is the name of the order index of a namespace, or of one shard of
+// it; another program's sorted set may have the like.
+var orderIndex = regexp.MustCompile(`^(\{([A-Za-z0-9._~%-]+)(#[0-9]+)?\})/keys$`)
 
 func (s *session) namespaces(ctx context.Context) ([]namespaceRow, error) {
 	nodes, err := s.nodes(ctx, true)
 	if err != nil {
 		return nil, err
 	}
-	byName := map[string]namespaceRow{} // SCAN may meet a key twice
+	tags := map[string][]string{} // by namespace
 	for _, node := range nodes {
 		names := node.ScanType(ctx, 0, "{*}/keys", 1_000, "zset").Iterator()
 		for names.Next(ctx) {
 			parts := orderIndex.FindStringSubmatch(names.Val())
-			if parts == nil {
-				continue
+			if parts != nil && !slices.Contains(tags[parts[2]], parts[1]) { // SCAN may meet a key twice
+				tags[parts[2]] = append(tags[parts[2]], parts[1])
 			}
-			row, err := s.weigh(ctx, parts[1])
-			if err != nil {
-				return nil, err
-			}
-			row.Namespace = parts[2]
-			byName[row.Namespace] = row
 		}
 		if err := names.Err(); err != nil {
 			return nil, fmt.Errorf("SCAN on %s: %w", node.address, err)
 		}
 	}
-	rows := make([]namespaceRow, 0, len(byName))
-	for _, row := range byName {
+	var rows []namespaceRow
+	for namespace, tags := range tags {
+		row := namespaceRow{Namespace: namespace, Shards: len(tags)}
+		for _, tag := range tags {
+			if err := s.weigh(ctx, tag, &row); err != nil {
+				return nil, err
+			}
+		}
+		row.StaleShare = 1 - float64(row.Records)/float64(max(1, row.Entries))
 		rows = append(rows, row)
 	}
 	slices.SortFunc(rows, func(a, b namespaceRow) int {
@@ -95,28 +97,26 @@ func (s *session) namespaces(ctx context.Context) ([]namespaceRow, error) {
 	return rows, nil
 }
 
-// weigh estimates the memory of a namespace from a sample of its records.
-func (s *session) weigh(ctx context.Context, tag string) (namespaceRow, error) {
-	sample, err := s.sample(ctx, tag)
+// weigh adds a shard to the row of its namespace. The memory of its records is
+// an estimate, from a sample of them.
+func (s *session) weigh(ctx context.Context, tag string, row *namespaceRow) error {
+	sample, err := s.sample(ctx, tag, row.Shards)
 	if err != nil {
-		return namespaceRow{}, err
+		return err
 	}
-	row := namespaceRow{
-		Entries:    sample.entries,
-		Expiring:   sample.expiring,
-		Estimated:  int64(sample.taken) < sample.entries,
-		StaleShare: sample.staleShare(),
+	row.Entries += sample.entries
+	row.Expiring += sample.expiring
+	if taken := int64(len(sample.taken)); taken > 0 {
+		row.Estimated = row.Estimated || taken < sample.entries
+		row.Records += sample.entries * (taken - int64(sample.stale)) / taken
+		row.RecordBytes += int64(float64(sample.bytes) * float64(sample.entries) / float64(taken))
 	}
-	if sample.taken > 0 {
-		row.Records = sample.entries * int64(sample.taken-sample.stale) / int64(sample.taken)
-		row.RecordBytes = int64(float64(sample.bytes) * float64(sample.entries) / float64(sample.taken))
-	}
-	for _, index := range []string{tag + "/keys", tag + "/expiry"} {
+	for _, index := range []string{order(tag), expiry(tag)} {
 		bytes, err := s.client.MemoryUsage(ctx, index, 100).Result()
 		if err != nil && err != redis.Nil { // without records that expire, there is no expiry index
-			return row, fmt.Errorf("MEMORY USAGE %s: %w", index, err)
+			return fmt.Errorf("MEMORY USAGE %s: %w", index, err)
 		}
 		row.IndexBytes += bytes
 	}
-	return row, nil
+	return nil
 }

@@ -29,10 +29,18 @@ func TestWalkBoundsMemory(t *testing.T) {
 				Key: wildkey.K(key), Value: bytes.Repeat([]byte(key), length), TTL: wildkey.NoExpiry,
 			}))
 		}
+		var places []place
+		for _, key := range []string{"a", "b", "c", "d", "e", "f", "g"} {
+			places = append(places, place{"{app}", key})
+		}
 		var parts [][]string
-		for part, err := range s.parts(ctx, []string{"a", "b", "c", "d", "e", "f", "g"}, values) {
+		for part, err := range s.parts(ctx, places, values) {
 			must(t, err)
-			parts = append(parts, part)
+			var keys []string
+			for _, place := range part {
+				keys = append(keys, place.encoded)
+			}
+			parts = append(parts, keys)
 		}
 		if diff := cmp.Diff([][]string{{"a"}, {"b", "c"}, {"d"}, {"e", "f"}, {"g"}}, parts); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)

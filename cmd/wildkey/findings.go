@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// What a finding is worth.
+const (
+	fine    = "ok"
+	worth   = "note"
+	problem = "problem"
+)
+
+// finding is what the doctor says of one matter.
+type finding struct {
+	Matter  string `json:"matter"`
+	Status  string `json:"status"` // fine, worth or problem
+	Finding string `json:"finding"`
+	Advice  string `json:"advice,omitempty"`
+}
+
+// findings are those of one matter.
+type findings []finding
+
+func (f *findings) add(matter, status, advice, text string, args ...any) {
+	*f = append(*f, finding{matter, status, fmt.Sprintf(text, args...), advice})
+}
+
+// cannot notes that this user may not look at a matter.
+func (f *findings) cannot(matter string, err error, advice string) {
+	f.add(matter, worth, advice, "cannot be seen: %v", err)
+}
+
+// onEach examines each node of the namespace, and joins what is to be said of several.
+func (f *findings) onEach(homes []home, examine func(home home, found *findings)) {
+	var all findings
+	nodes := map[finding][]string{}
+	for _, home := range homes {
+		var found findings
+		examine(home, &found)
+		for _, one := range found {
+			if nodes[one] == nil {
+				all = append(all, one)
+			}
+			nodes[one] = append(nodes[one], home.address)
+		}
+	}
+	for _, one := range all {
+		if on := nodes[one]; len(homes) > 1 && !strings.Contains(one.Finding, on[0]) {
+			one.Finding += ", on " + strings.Join(on, " ")
+		}
+		*f = append(*f, one)
+	}
+}
+
+// writeFindings gives advice a line of its own: it is what is to be read.
+func (t *tool) writeFindings(all findings) error {
+	for _, f := range all {
+		if t.json {
+			if err := t.line(f); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(t.out, "%-8s %-9s %s\n", f.Status, f.Matter, visible(f.Finding))
+		if f.Advice != "" {
+			fmt.Fprintf(t.out, "%-8s %-9s -> %s\n", "", "", visible(f.Advice))
+		}
+	}
+	return nil
+}
+
+// some lists what may be too much to read.
+func some(words []string) string {
+	const enough = 8
+	if len(words) > enough+1 {
+		words = append(words[:enough:enough], fmt.Sprintf("and %s more", number(len(words)-enough)))
+	}
+	return strings.Join(words, ", ")
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/wildkey/wildkey"
+)
+
+func (t *tool) reshardCommand() *cobra.Command {
+	var to wildkey.Options
+	var yes, dryRun bool
+	command := &cobra.Command{
+		Use:   "reshard --to-shards N [--to-namespace NAME]",
+		Short: "Move all records to another number of shards, after a question that says how many",
+		Long: `Move all records to another number of shards, after a question that says how many.
+
+The records are those of --namespace with --shards and --shard-segments. From
+several shards to several they need another namespace, --to-namespace.
+
+Each keeps its value and the time that it has left; one that is there already is
+newer, and stays as it is. It is copied before it is deleted, so what Ctrl-C or
+a broken connection stops is to be run again, and goes on.
+
+Clients may go on meanwhile if they put there alone, and read here first, then
+there. What they delete or touch they do here, there, and there once more when
+all has moved; what takes a record, or puts one on a condition, waits until then.
+
+It moves what the index holds: if check finds records unlisted, reindex first.`,
+		Example: `  wildkey reshard --shards 1 --to-shards 48 --to-shard-segments 2
+  wildkey reshard --shards 48 --to-shards 96 --to-namespace sessions-2`,
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.NoArgs,
+	}
+	flags := command.Flags()
+	flags.Var(&atLeastOne{&to.Shards, maxShards}, "to-shards", "how many shards there are to be")
+	flags.Var(&atLeastOne{&to.ShardSegments, maxSegments}, "to-shard-segments",
+		"leading segments that choose the shard; by default as many as --shard-segments")
+	flags.StringVar(&to.Namespace, "to-namespace", "", "namespace of the records then; by default that of now")
+	flags.BoolVarP(&yes, "yes", "y", false, "do not ask")
+	flags.BoolVar(&dryRun, "dry-run", false, "only say how many")
+	command.MarkFlagRequired("to-shards")
+	command.MarkFlagsMutuallyExclusive("yes", "dry-run")
+	command.RunE = t.on(writing, func(ctx context.Context, s *session, _ []string) error {
+		to.Namespace = cmp.Or(to.Namespace, t.namespace)
+		to.ShardSegments = cmp.Or(to.ShardSegments, t.shardSegments)
+		target, shards, err := t.open(s.client, to)
+		if err != nil {
+			return err
+		}
+		if slices.Contains(s.shards.tags, shards.tags[0]) {
+			return usageError(fmt.Errorf("%s and %s have the hash tag %s in common: give --to-namespace another",
+				s.shards, shards, shards.tags[0]))
+		}
+		everything, err := patternArgument(nil)
+		if err != nil {
+			return err
+		}
+		n, err := s.cache.Count(ctx, everything)
+		switch {
+		case err != nil:
+			return err
+		case dryRun:
+			return t.result(map[string]int{"would_move": n}, "would move %s from %s to %s", records(n), s.shards, shards)
+		case n > 0 && !yes:
+			question := fmt.Sprintf("Move %s from %s to %s?", records(n), s.shards, shards)
+			if err := t.confirm(ctx, question, "nothing was moved"); err != nil {
+				return err
+			}
+		}
+		progress := t.progress("moving", int64(n), inRecords)
+		s.watch("delete", progress.add)
+		moved, err := s.cache.MoveTo(ctx, target)
+		progress.end()
+		if err != nil {
+			return partly{err, records(moved) + " moved"}
+		}
+		return t.result(map[string]int{"moved": moved}, "moved %s from %s to %s", records(moved), s.shards, shards)
+	})
+	return command
+}
