@@ -31,10 +31,15 @@ func startServer(program redisserver.Program) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	return attach(running), nil
+}
+
+// attach makes the clients of a server that runs.
+func attach(running *redisserver.Server) *server {
 	s := &server{wire: new(wire), running: running}
 	s.client = redis.NewClient(&redis.Options{Addr: running.Addr, Dialer: s.wire.dial, ReadTimeout: time.Minute})
 	s.control = redis.NewClient(&redis.Options{Addr: running.Addr, ReadTimeout: time.Minute})
-	return s, nil
+	return s
 }
 
 func (s *server) stop() {
