@@ -29,7 +29,7 @@ const (
 
 	// What is shorter is not worth a line as the longest call under load.
 	loadSlow = time.Millisecond
-	// For so long, after what is measured, every call goes to the slow log.
+	// For so long, at the end, every call goes to the slow log.
 	censusTime = time.Second
 )
 
@@ -56,22 +56,22 @@ type loadRun struct {
 	cache  *wildkey.Cache
 	writer *wildkey.Writer
 
-	garbage    *garbage
-	recording  bool // else calls are made and not counted
-	mu         sync.Mutex
-	latencies  map[string]*hdrhistogram.Histogram
-	calls      int
-	records    int
-	errors     []error
-	took       time.Duration // the measured part
-	loaded     int           // records after the loading
-	loadedIn   time.Duration
-	report     invariant.Report
-	use        []nodeUse                // of each node
-	commands   map[string]commandUse    // of all nodes, by INFO commandstats
-	longest    map[string]time.Duration // of each script, by the slow log
-	scripts    map[string]commandUse    // of each script, by the slow log of the census
-	indexBytes int64
+	loaded   int // records after the loading
+	loadedIn time.Duration
+	garbage  *garbage
+	narrowly bool // no call asks all shards
+
+	mu       sync.Mutex
+	errors   []error
+	counting *tally // what clients add to when they end; nil: nothing
+	long     map[string]longUse
+
+	all, narrow *tally                   // of every verb, and of those that do not ask all shards
+	longest     map[string]time.Duration // of each script, by the slow log
+	scripts     map[string]commandUse    // of each script, by the slow log of the census
+	report      invariant.Report
+	holds       []holding
+	indexBytes  int64
 }
 
 // runLoad runs the load in all places and writes load.md.
@@ -96,7 +96,7 @@ func (b *bench) runLoad(ctx context.Context, out string) error {
 }
 
 func (l *loadRun) do(ctx context.Context, program redisserver.Program) error {
-	if err := l.start(program); err != nil {
+	if err := l.start(ctx, program); err != nil {
 		return err
 	}
 	if err := l.fill(ctx); err != nil {
@@ -105,12 +105,12 @@ func (l *loadRun) do(ctx context.Context, program redisserver.Program) error {
 	if err := l.drive(ctx); err != nil {
 		return err
 	}
-	log.Printf("%s: %d calls, %d errors; checking the invariant", l.name, l.calls, len(l.errors))
+	log.Printf("%s: %d calls, %d errors; checking the invariant", l.name, l.all.calls, len(l.errors))
 	return l.check(ctx)
 }
 
 // start starts the servers.
-func (l *loadRun) start(program redisserver.Program) error {
+func (l *loadRun) start(ctx context.Context, program redisserver.Program) error {
 	options := []string{"--slowlog-max-len", "200000", "--slowlog-log-slower-than", fmt.Sprint(loadSlow.Microseconds())}
 	var addrs []string
 	if l.masters == 0 {
@@ -124,8 +124,12 @@ func (l *loadRun) start(program redisserver.Program) error {
 		if err != nil {
 			return err
 		}
-		for _, node := range cluster.Nodes {
-			l.nodes = append(l.nodes, attach(node))
+		for _, running := range cluster.Nodes {
+			node := attach(running)
+			l.nodes = append(l.nodes, node)
+			if err := untilServes(ctx, node.control); err != nil {
+				return err
+			}
 		}
 		addrs = cluster.Addrs()
 	}
@@ -136,7 +140,7 @@ func (l *loadRun) start(program redisserver.Program) error {
 	var err error
 	l.cache, err = wildkey.New(l.client, wildkey.Options{Namespace: namespace, Shards: l.shards, ShardSegments: loadSegments})
 	l.garbage = newGarbage(l.client, l.shards)
-	l.latencies = map[string]*hdrhistogram.Histogram{}
+	l.long = map[string]longUse{}
 	return err
 }
 
@@ -170,38 +174,24 @@ func userRecords(user int) []wildkey.Key {
 // fill writes all records of all users, with lives from a half to ten times the
 // length of the load.
 func (l *loadRun) fill(ctx context.Context) error {
-	const workers = 3
 	if err := l.cache.Load(ctx); err != nil {
 		return err
 	}
-	start, failures := time.Now(), make(chan error)
-	for worker := range workers {
-		random := rand.New(rand.NewPCG(1, uint64(worker)))
-		go func() {
-			_, err := l.cache.PutEach(ctx, func(yield func(wildkey.Record) bool) {
-				for user := worker; user < l.users; user += workers {
-					for _, key := range userRecords(user) {
-						life := l.length/2 + time.Duration(random.Int64N(int64(l.length)*19/2))
-						if !yield(wildkey.Record{Key: key, Value: value, TTL: life}) {
-							return
-						}
-					}
-				}
-			}, nil)
-			failures <- err
-		}()
-	}
-	var failed error
-	for range workers {
-		failed = errors.Join(failed, <-failures)
-	}
-	if failed != nil {
-		return failed
+	start := time.Now()
+	err := fill(ctx, l.cache, l.users, func(user int) []wildkey.Record {
+		random, records := rand.New(rand.NewPCG(1, uint64(user))), make([]wildkey.Record, 0, recordsPerUser)
+		for _, key := range userRecords(user) {
+			life := l.length/2 + time.Duration(random.Int64N(int64(l.length)*19/2))
+			records = append(records, wildkey.Record{Key: key, Value: value, TTL: life})
+		}
+		return records
+	})
+	if err != nil {
+		return err
 	}
 	l.loadedIn = time.Since(start)
-	records, err := l.countRecords(ctx)
-	l.loaded = records
-	log.Printf("%s: %d records loaded in %v", l.name, records, l.loadedIn.Round(time.Second))
+	l.loaded, err = l.countRecords(ctx)
+	log.Printf("%s: %d records loaded in %v", l.name, l.loaded, l.loadedIn.Round(time.Second))
 	return err
 }
 
@@ -217,30 +207,19 @@ func (l *loadRun) countRecords(ctx context.Context) (total int, err error) {
 	return total - 2*l.shards, nil
 }
 
-// drive has the clients call for the length of the load, and for the census.
-func (l *loadRun) drive(ctx context.Context) error {
+// drive has the clients call for the length of the load; for a quarter of it
+// without what asks all shards; for another with the long verbs beside them; and
+// for the census.
+func (l *loadRun) drive(ctx context.Context) (err error) {
 	l.writer = wildkey.NewWriter(l.cache, wildkey.WriterOptions{
 		OnError: func(err error, _ []wildkey.Record, _ []wildkey.Key) { l.failed("Writer", err) },
 	})
-	before, err := l.usage(ctx)
-	if err != nil {
-		return err
-	}
 	if err := l.resetSlow(ctx, loadSlow); err != nil {
 		return err
 	}
-	start := time.Now()
-	l.recording = true
-	err = l.clients(ctx, start.Add(l.length))
-	l.took = time.Since(start)
-	if err != nil {
+	if l.all, err = l.count(ctx, l.length); err != nil {
 		return err
 	}
-	after, err := l.usage(ctx)
-	if err != nil {
-		return err
-	}
-	l.account(before, after)
 	slow, err := l.slowCalls(ctx)
 	if err != nil {
 		return err
@@ -252,7 +231,14 @@ func (l *loadRun) drive(ctx context.Context) error {
 	if err := l.weigh(ctx); err != nil {
 		return err
 	}
-	l.recording = false
+	l.narrowly = true
+	if l.narrow, err = l.count(ctx, l.length/4); err != nil {
+		return err
+	}
+	l.narrowly = false
+	if err := l.clients(ctx, time.Now().Add(l.length/4), longVerbs); err != nil {
+		return err
+	}
 	if err := l.census(ctx); err != nil {
 		return err
 	}
@@ -262,9 +248,39 @@ func (l *loadRun) drive(ctx context.Context) error {
 	return nil
 }
 
-// clients runs all clients until then, the two long verbs from the middle on,
-// and the sampling of garbage.
-func (l *loadRun) clients(ctx context.Context, until time.Time) error {
+// tally is what clients have done in a while, and what it took of the servers.
+type tally struct {
+	calls, records int
+	latencies      map[string]*hdrhistogram.Histogram
+	took           time.Duration
+	cpu            []time.Duration       // of each node
+	commands       map[string]commandUse // of all nodes, by INFO commandstats
+}
+
+func (l *loadRun) count(ctx context.Context, length time.Duration) (*tally, error) {
+	t := &tally{latencies: map[string]*hdrhistogram.Histogram{}, commands: map[string]commandUse{}}
+	before, err := l.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l.counting = t
+	start := time.Now()
+	err = l.clients(ctx, start.Add(length), nil)
+	t.took, l.counting = time.Since(start), nil
+	if err != nil {
+		return nil, err
+	}
+	after, err := l.usage(ctx)
+	if err != nil {
+		return nil, err
+	}
+	t.account(before, after)
+	return t, nil
+}
+
+// clients runs all clients until then, verbs beside them, and the sampling of
+// garbage.
+func (l *loadRun) clients(ctx context.Context, until time.Time, beside []longVerb) error {
 	var workers sync.WaitGroup
 	for id := range loadClients {
 		workers.Add(1)
@@ -277,21 +293,23 @@ func (l *loadRun) clients(ctx context.Context, until time.Time) error {
 			l.merge(c)
 		}()
 	}
-	if l.recording {
+	for _, verb := range beside {
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
-			c := newLoadClient(l, loadClients)
-			select {
-			case <-time.After(time.Until(until) / 2):
-				c.maintain(ctx)
-			case <-ctx.Done():
+			ctx, cancel := context.WithDeadline(ctx, until)
+			defer cancel()
+			for ctx.Err() == nil {
+				l.callLong(ctx, verb)
 			}
-			l.merge(c)
 		}()
 	}
 	sampled := make(chan error)
 	sampling, done := context.WithCancel(ctx)
+	l.garbage.slack = 0
+	if len(beside) > 0 {
+		l.garbage.slack = earlier
+	}
 	go func() { sampled <- l.garbage.watch(sampling) }()
 	workers.Wait()
 	done()
@@ -302,17 +320,35 @@ func (l *loadRun) clients(ctx context.Context, until time.Time) error {
 func (l *loadRun) merge(c *loadClient) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.recording {
+	if l.counting == nil {
 		return
 	}
-	l.calls += c.calls
-	l.records += c.records
+	l.counting.calls += c.calls
+	l.counting.records += c.records
 	for name, histogram := range c.latencies {
-		if l.latencies[name] == nil {
-			l.latencies[name] = newHistogram()
+		if l.counting.latencies[name] == nil {
+			l.counting.latencies[name] = newHistogram()
 		}
-		l.latencies[name].Merge(histogram)
+		l.counting.latencies[name].Merge(histogram)
 	}
+}
+
+// callLong calls a verb that goes through the whole namespace. It does not fail
+// where it is cut short.
+func (l *loadRun) callLong(ctx context.Context, verb longVerb) {
+	records, err := verb.call(ctx, l.cache)
+	whole := err == nil
+	if !whole && !errors.Is(err, context.DeadlineExceeded) {
+		l.failed(verb.name, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	use := l.long[verb.name]
+	use.records += records
+	if whole {
+		use.whole++
+	}
+	l.long[verb.name] = use
 }
 
 func newHistogram() *hdrhistogram.Histogram {
@@ -357,10 +393,13 @@ func (l *loadRun) verdict() error {
 		found = append(found, fmt.Errorf("%s: %d samples of garbage were judged, %d came too late for it",
 			l.name, l.garbage.judged, l.garbage.late))
 	}
-	for _, verb := range slices.Concat(loadMix, longVerbs) {
-		if l.latencies[verb.name] == nil {
+	for _, verb := range loadMix {
+		if l.all.latencies[verb.name] == nil {
 			found = append(found, fmt.Errorf("%s: %s was not called", l.name, verb.name))
 		}
+	}
+	if l.long["Reindex"].records == 0 {
+		found = append(found, fmt.Errorf("%s: Reindex has met no record", l.name))
 	}
 	return errors.Join(found...)
 }

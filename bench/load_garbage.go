@@ -25,6 +25,7 @@ import (
 type garbage struct {
 	client redis.UniversalClient
 	shards []shardGarbage
+	slack  time.Duration // how much earlier than it was due something may expire
 
 	mu    sync.Mutex
 	since time.Time // puts that began earlier may have purged before the sample
@@ -46,10 +47,15 @@ type shardGarbage struct {
 type garbageSample struct {
 	at      time.Time
 	expired int
-	due     []int // what expires within each of horizons
+	due     []int // what expires within each of horizons, and the slack
 }
 
-const samplePause = 250 * time.Millisecond
+const (
+	samplePause = 250 * time.Millisecond
+	// On Redis 7.0 touch.lua, asked to keep a TTL, may set an expiry earlier by as
+	// long as it has run, the machine's interruptions included.
+	earlier = time.Second
+)
 
 // horizons are how long after a sample the next may come: at the most, loadLeast.
 var horizons = []time.Duration{samplePause * 11 / 10, 2 * samplePause, 4 * samplePause, loadLeast}
@@ -109,7 +115,7 @@ func (g *garbage) sample(ctx context.Context) error {
 			counts[i] = []*redis.IntCmd{pipe.ZCount(ctx, shard.expiry, "-inf", fmt.Sprintf("(%d", now.UnixMilli()))}
 			for _, horizon := range horizons {
 				counts[i] = append(counts[i], pipe.ZCount(ctx, shard.expiry,
-					fmt.Sprint(now.UnixMilli()), fmt.Sprint(now.Add(horizon).UnixMilli())))
+					fmt.Sprint(now.UnixMilli()), fmt.Sprint(now.Add(horizon+g.slack).UnixMilli())))
 			}
 		}
 		return nil

@@ -16,50 +16,51 @@ import (
 type loadVerb struct {
 	name  string
 	share int
+	wide  bool // asks all shards
 	call  func(ctx context.Context, c *loadClient) (records int, err error)
 }
 
 // loadMix is a cache that is read more often than written, with every verb of
 // it. A user is one of all, by chance.
 var loadMix = []loadVerb{
-	{"Get", 380, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Get", 380, false, func(ctx context.Context, c *loadClient) (int, error) {
 		_, err := c.cache.Get(ctx, c.key())
 		return 1, ignore(err, wildkey.ErrNotFound)
 	}},
-	{"GetMany, 10 of a user", 40, func(ctx context.Context, c *loadClient) (int, error) {
+	{"GetMany, 10 of a user", 40, false, func(ctx context.Context, c *loadClient) (int, error) {
 		_, err := c.cache.GetMany(ctx, userRecords(c.user())...)
 		return recordsPerUser, err
 	}},
-	{"Put, 1", 200, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Put, 1", 200, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.put(ctx, wildkey.Condition{}, c.key())
 	}},
-	{"Put, 10 of a user", 30, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Put, 10 of a user", 30, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.put(ctx, wildkey.Condition{}, userRecords(c.user())...)
 	}},
-	{"Put, if absent", 20, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Put, if absent", 20, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.put(ctx, wildkey.Absent, c.key())
 	}},
-	{"Put, if equal", 20, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Put, if equal", 20, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.put(ctx, wildkey.Equal(value), c.key())
 	}},
-	{"Writer.Put, 1", 40, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Writer.Put, 1", 40, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return 1, c.writer.Put(ctx, wildkey.Record{Key: c.key(), Value: value, TTL: c.life()})
 	}},
-	{"Touch, 1", 60, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Touch, 1", 60, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.cache.Touch(ctx, c.life(), c.key())
 	}},
-	{"Delete, 1", 30, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Delete, 1", 30, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.cache.Delete(ctx, c.key())
 	}},
-	{"Take", 20, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Take", 20, false, func(ctx context.Context, c *loadClient) (int, error) {
 		_, err := c.cache.Take(ctx, c.key())
 		return 1, ignore(err, wildkey.ErrNotFound)
 	}},
-	{"All, sessions of a user", 80, func(ctx context.Context, c *loadClient) (int, error) {
+	{"All, sessions of a user", 80, false, func(ctx context.Context, c *loadClient) (int, error) {
 		entries, err := c.cache.All(ctx, c.pattern("user:%06d:session:*"))
 		return len(entries), err
 	}},
-	{"MatchKeys, of a user", 20, func(ctx context.Context, c *loadClient) (n int, err error) {
+	{"MatchKeys, of a user", 20, false, func(ctx context.Context, c *loadClient) (n int, err error) {
 		for _, err := range c.cache.MatchKeys(ctx, c.pattern("user:%06d:**")) {
 			if err != nil {
 				return n, err
@@ -68,30 +69,40 @@ var loadMix = []loadVerb{
 		}
 		return n, nil
 	}},
-	{"Count, of a user", 20, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Count, of a user", 20, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.cache.Count(ctx, c.pattern("user:%06d:**"))
 	}},
-	{"Page of 100, all shards", 10, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Page of 100, all shards", 10, true, func(ctx context.Context, c *loadClient) (int, error) {
 		page, err := c.cache.Page(ctx, c.wide("user:%04d*:session:*"), "", 100)
 		return len(page.Entries), err
 	}},
-	{"Count of 100 users, all shards", 10, func(ctx context.Context, c *loadClient) (int, error) {
+	{"Count of 100 users, all shards", 10, true, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.cache.Count(ctx, c.wide("user:%04d*:**"))
 	}},
-	{"DeleteMatch, sessions of a user", 10, func(ctx context.Context, c *loadClient) (int, error) {
+	{"DeleteMatch, sessions of a user", 10, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.cache.DeleteMatch(ctx, c.pattern("user:%06d:session:*"))
 	}},
-	{"TouchMatch, of a user", 10, func(ctx context.Context, c *loadClient) (int, error) {
+	{"TouchMatch, of a user", 10, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.cache.TouchMatch(ctx, c.life(), c.pattern("user:%06d:**"))
 	}},
 }
 
-// longVerbs go through the whole namespace: one call of each, from the middle of
-// the load on.
-var longVerbs = []loadVerb{
-	{"Reindex", 0, func(ctx context.Context, c *loadClient) (int, error) { return c.cache.Reindex(ctx) }},
-	{"Sweep", 0, func(ctx context.Context, c *loadClient) (int, error) {
-		swept, err := c.cache.Sweep(ctx)
+// longVerb goes through the whole namespace, in many short calls.
+type longVerb struct {
+	name string
+	call func(ctx context.Context, cache *wildkey.Cache) (records int, err error)
+}
+
+// longUse is how often one has come to the end, and how many records it has met
+// in all.
+type longUse struct{ whole, records int }
+
+// longVerbs run beside the clients when these have been measured, each over and
+// over.
+var longVerbs = []longVerb{
+	{"Reindex", func(ctx context.Context, cache *wildkey.Cache) (int, error) { return cache.Reindex(ctx) }},
+	{"Sweep", func(ctx context.Context, cache *wildkey.Cache) (int, error) {
+		swept, err := cache.Sweep(ctx)
 		return swept.Purged + swept.Dropped, err
 	}},
 }
@@ -111,20 +122,20 @@ func newLoadClient(l *loadRun, id uint64) *loadClient {
 
 // call makes the next call, of a verb drawn by the shares.
 func (c *loadClient) call(ctx context.Context) {
-	drawn := c.random.IntN(1_000)
+	verb := drawVerb(c.random.IntN(1_000))
+	for verb.wide && c.narrowly {
+		verb = drawVerb(c.random.IntN(1_000))
+	}
+	c.measure(ctx, verb)
+}
+
+func drawVerb(drawn int) loadVerb {
 	for _, verb := range loadMix {
 		if drawn -= verb.share; drawn < 0 {
-			c.measure(ctx, verb)
-			return
+			return verb
 		}
 	}
 	panic("the shares of the mix are not a thousand")
-}
-
-func (c *loadClient) maintain(ctx context.Context) {
-	for _, verb := range longVerbs {
-		c.measure(ctx, verb)
-	}
 }
 
 func (c *loadClient) measure(ctx context.Context, verb loadVerb) {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +24,9 @@ func (b *bench) loadReport(runs []*loadRun) string {
 		b.scaleName, b.settings, b.machine())
 	fmt.Fprintf(&text, `%d clients, each one call after another without a pause, for %v, on %s records of %s users: keys of %d bytes, values
 of %d. The loaded records live from %v to %v, those that the load writes from %v on, a quarter of them no longer than %v.
-The user of each call is drawn by chance, all alike. Servers have no persistence.
+The user of each call is drawn by chance, all alike. Servers have no persistence. When that is measured they go on for a
+quarter of the time without the two verbs that ask all shards, and for another while Reindex and Sweep go through the whole
+namespace, over and over; of the latter nothing is measured, but errors, garbage and the invariant are held to the same.
 
 **What two cores can tell.** Clients and servers share the machine's %d cores. Calls a second are what both can do together,
 and every latency is mostly the wait for a turn: of %d clients on few cores, of calls behind longer calls on a server's one
@@ -42,10 +43,11 @@ machine has interrupted is as long as the interruption; 0: below %v.
 `, loadSlow)
 	text.WriteString("## Garbage\n\n" + fmt.Sprintf(`Expired entries of the indexes, counted every %v. put.lua purges up to 64 + 2n of them a call of n records, so a shard never
 has more than what the sample before has left when the puts since then are done, plus all that has expired since:
-max(0, before − Σ(64 + 2n)) + expired. A sample above that fails the command. With more than some 66 records expiring a put,
-garbage would grow without a bound, until puts are more or Sweep is called.
+max(0, before − Σ(64 + 2n)) + expired. A sample above that fails the command. While Reindex
+runs, what was due in the %v after that counts too, as it may set an expiry somewhat earlier. With more than some 66 records expiring a put, garbage would
+grow without a bound, until puts are more or Sweep is called.
 
-`, samplePause) + loadGarbage(runs) + "\n")
+`, samplePause, earlier) + loadGarbage(runs) + "\n")
 	for _, l := range runs {
 		fmt.Fprintf(&text, "## %s\n\n%s\n%s\n", strings.ToUpper(l.name[:1])+l.name[1:], l.verbTable(), l.scriptTable())
 	}
@@ -64,21 +66,16 @@ func loadTotals(runs []*loadRun) string {
 	}{
 		{"records loaded", func(l *loadRun) string { return thousands(l.loaded) }},
 		{"loaded a second", func(l *loadRun) string { return number(float64(l.loaded) / l.loadedIn.Seconds()) }},
-		{"calls", func(l *loadRun) string { return thousands(l.calls) }},
-		{"calls a second", func(l *loadRun) string { return number(float64(l.calls) / l.took.Seconds()) }},
-		{"records a second", func(l *loadRun) string { return number(float64(l.records) / l.took.Seconds()) }},
-		{"server CPU a call, µs", func(l *loadRun) string { return number(1000 * ms(l.cpu()) / float64(l.calls)) }},
-		{"of which each node", func(l *loadRun) string {
-			var shares []string
-			for _, use := range l.use {
-				shares = append(shares, fmt.Sprintf("%.0f%%", 100*float64(use.cpu)/float64(l.cpu())))
-			}
-			return strings.Join(shares, " ")
-		}},
-		{"cores busy with servers", func(l *loadRun) string { return number(l.cpu().Seconds() / l.took.Seconds()) }},
-		{"calls a core-second of the busiest node", func(l *loadRun) string {
-			return number(float64(l.calls) / l.busiest().Seconds())
-		}},
+		{"calls", func(l *loadRun) string { return thousands(l.all.calls) }},
+		{"calls a second", func(l *loadRun) string { return number(float64(l.all.calls) / l.all.took.Seconds()) }},
+		{"records a second", func(l *loadRun) string { return number(float64(l.all.records) / l.all.took.Seconds()) }},
+		{"cores busy with servers", func(l *loadRun) string { return number(l.all.servers().Seconds() / l.all.took.Seconds()) }},
+		{"server CPU a call, µs", func(l *loadRun) string { return number(l.all.cpuACall()) }},
+		{"of which each node", func(l *loadRun) string { return l.all.shares() }},
+		{"calls a core-second of the busiest node", func(l *loadRun) string { return number(l.all.capacity()) }},
+		{"without what asks all shards: server CPU a call, µs", func(l *loadRun) string { return number(l.narrow.cpuACall()) }},
+		{"of which each node", func(l *loadRun) string { return l.narrow.shares() }},
+		{"calls a core-second of the busiest node", func(l *loadRun) string { return number(l.narrow.capacity()) }},
 		{"longest script call, ms", func(l *loadRun) string {
 			longest := ""
 			for _, name := range scriptNames() {
@@ -92,13 +89,13 @@ func loadTotals(runs []*loadRun) string {
 			return number(ms(l.longest[longest])) + " (" + longest + ")"
 		}},
 		{"memory, MB", func(l *loadRun) string {
-			return number(l.memory(func(u nodeUse) float64 { return u.memory }) / 1e6)
+			return number(l.memory(func(m holding) float64 { return m.used }) / 1e6)
 		}},
 		{"memory, most of the run, MB", func(l *loadRun) string {
-			return number(l.memory(func(u nodeUse) float64 { return u.peak }) / 1e6)
+			return number(l.memory(func(m holding) float64 { return m.peak }) / 1e6)
 		}},
 		{"resident, MB", func(l *loadRun) string {
-			return number(l.memory(func(u nodeUse) float64 { return u.resident }) / 1e6)
+			return number(l.memory(func(m holding) float64 { return m.resident }) / 1e6)
 		}},
 		{"of memory the indexes, MB", func(l *loadRun) string { return number(float64(l.indexBytes) / 1e6) }},
 		{"records afterwards", func(l *loadRun) string { return thousands(l.report.Records) }},
@@ -130,22 +127,20 @@ func loadGarbage(runs []*loadRun) string {
 
 func (l *loadRun) verbTable() string {
 	text := header("verb", "of the calls", "calls", "p50, ms", "p99, ms", "p99.9, ms", "most, ms")
-	for _, verb := range slices.Concat(loadMix, longVerbs) {
-		h := l.latencies[verb.name]
+	for _, verb := range loadMix {
+		h := l.all.latencies[verb.name]
 		if h == nil {
 			continue
 		}
-		share := "once"
-		if verb.share > 0 {
-			share = fmt.Sprintf("%.1f%%", float64(verb.share)/10)
-		}
-		text += fmt.Sprintf("| %s | %s | %s |", verb.name, share, thousands(int(h.TotalCount())))
+		text += fmt.Sprintf("| %s | %.1f%% | %s |", verb.name, float64(verb.share)/10, thousands(int(h.TotalCount())))
 		for _, micros := range []int64{h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.ValueAtQuantile(99.9), h.Max()} {
 			text += " " + number(float64(micros)/1000) + " |"
 		}
 		text += "\n"
 	}
-	return text
+	reindex, sweep := l.long["Reindex"], l.long["Sweep"]
+	return text + fmt.Sprintf("\nAfterwards Reindex met %s records, in %d whole rounds and one cut short, and Sweep collected %s index entries, in %d.\n",
+		thousands(reindex.records), reindex.whole, thousands(sweep.records), sweep.whole)
 }
 
 func (l *loadRun) scriptTable() string {
@@ -156,29 +151,15 @@ func (l *loadRun) scriptTable() string {
 			number(micros(use.mean())), number(micros(use.median)), number(ms(l.longest[name])))
 	}
 	for _, name := range loadCommands {
-		use := l.commands[name]
+		use := l.all.commands[name]
 		text += fmt.Sprintf("| %s | %s | %s | | |\n", strings.ToUpper(name), thousands(use.calls), number(micros(use.mean())))
 	}
 	return text
 }
 
-func (l *loadRun) cpu() (sum time.Duration) {
-	for _, use := range l.use {
-		sum += use.cpu
-	}
-	return sum
-}
-
-func (l *loadRun) busiest() (most time.Duration) {
-	for _, use := range l.use {
-		most = max(most, use.cpu)
-	}
-	return most
-}
-
-func (l *loadRun) memory(of func(nodeUse) float64) (sum float64) {
-	for _, use := range l.use {
-		sum += of(use)
+func (l *loadRun) memory(of func(holding) float64) (sum float64) {
+	for _, holds := range l.holds {
+		sum += of(holds)
 	}
 	return sum
 }

@@ -32,8 +32,8 @@ func TestLoad(t *testing.T) {
 		// How many samples a busy machine allows for, and which of the rare verbs are drawn, is no matter of this test.
 		l.garbage.judged, l.garbage.late = 1, 0
 		for _, verb := range loadMix {
-			if l.latencies[verb.name] == nil {
-				l.latencies[verb.name] = newHistogram()
+			if l.all.latencies[verb.name] == nil {
+				l.all.latencies[verb.name] = newHistogram()
 			}
 		}
 		if err := l.verdict(); err != nil {

@@ -27,13 +27,14 @@ func (u commandUse) mean() time.Duration {
 	return u.took / time.Duration(u.calls)
 }
 
-// nodeUse is what one server has used, and what it holds.
+// nodeUse is what one server has used.
 type nodeUse struct {
-	cpu          time.Duration
-	commands     map[string]commandUse
-	memory, peak float64 // used_memory, used_memory_peak
-	resident     float64 // used_memory_rss
+	cpu      time.Duration
+	commands map[string]commandUse
 }
+
+// holding is what one server holds, in bytes.
+type holding struct{ used, peak, resident float64 }
 
 // loadCommands are those that clients send.
 var loadCommands = []string{"evalsha", "evalsha_ro", "get", "mget", "scan"}
@@ -64,15 +65,37 @@ func (l *loadRun) usage(ctx context.Context) (all []nodeUse, err error) {
 var commandLine = regexp.MustCompile(`(?m)^cmdstat_([a-z_|]+):calls=(\d+),usec=(\d+),`)
 
 // account takes what was used between two looks.
-func (l *loadRun) account(before, after []nodeUse) {
-	l.commands = map[string]commandUse{}
+func (t *tally) account(before, after []nodeUse) {
 	for i := range after {
-		l.use = append(l.use, nodeUse{cpu: after[i].cpu - before[i].cpu})
+		t.cpu = append(t.cpu, after[i].cpu-before[i].cpu)
 		for _, name := range loadCommands {
-			sum, was, is := l.commands[name], before[i].commands[name], after[i].commands[name]
-			l.commands[name] = commandUse{calls: sum.calls + is.calls - was.calls, took: sum.took + is.took - was.took}
+			sum, was, is := t.commands[name], before[i].commands[name], after[i].commands[name]
+			t.commands[name] = commandUse{calls: sum.calls + is.calls - was.calls, took: sum.took + is.took - was.took}
 		}
 	}
+}
+
+// cpuACall is the processor time of all servers, in microseconds.
+func (t *tally) cpuACall() float64 { return micros(t.servers()) / float64(t.calls) }
+
+func (t *tally) servers() (sum time.Duration) {
+	for _, cpu := range t.cpu {
+		sum += cpu
+	}
+	return sum
+}
+
+// capacity is how many such calls one core would carry a second, if it were the
+// busiest node's.
+func (t *tally) capacity() float64 { return float64(t.calls) / slices.Max(t.cpu).Seconds() }
+
+// shares are those of each node in the processor time.
+func (t *tally) shares() string {
+	var shares []string
+	for _, cpu := range t.cpu {
+		shares = append(shares, fmt.Sprintf("%.0f%%", 100*float64(cpu)/float64(t.servers())))
+	}
+	return strings.Join(shares, " ")
 }
 
 // weigh asks each node what it holds, with an empty slow log.
@@ -80,15 +103,17 @@ func (l *loadRun) weigh(ctx context.Context) error {
 	if err := l.resetSlow(ctx, loadSlow); err != nil {
 		return err
 	}
-	for i, node := range l.nodes {
+	for _, node := range l.nodes {
+		var holds holding
 		for field, to := range map[string]*float64{
-			"used_memory": &l.use[i].memory, "used_memory_peak": &l.use[i].peak, "used_memory_rss": &l.use[i].resident,
+			"used_memory": &holds.used, "used_memory_peak": &holds.peak, "used_memory_rss": &holds.resident,
 		} {
 			var err error
 			if *to, err = node.info(ctx, "memory", field); err != nil {
 				return err
 			}
 		}
+		l.holds = append(l.holds, holds)
 		bytes, err := indexUsage(ctx, node.control)
 		if err != nil {
 			return err
@@ -139,7 +164,7 @@ func (l *loadRun) census(ctx context.Context) error {
 	if err := l.resetSlow(ctx, 0); err != nil {
 		return err
 	}
-	if err := l.clients(ctx, time.Now().Add(censusTime)); err != nil {
+	if err := l.clients(ctx, time.Now().Add(censusTime), nil); err != nil {
 		return err
 	}
 	slow, err := l.slowCalls(ctx)

@@ -143,8 +143,8 @@ func groupNames() string {
 }
 
 // server starts a redis-server that lasts until the run, or stop, ends it.
-func (b *bench) server() (*server, error) {
-	s, err := startServer(b.program)
+func (b *bench) server(options ...string) (*server, error) {
+	s, err := startServer(b.program, options...)
 	if err == nil {
 		b.servers = append(b.servers, s)
 	}

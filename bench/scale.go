@@ -19,7 +19,7 @@ type scale struct {
 	loadTime  time.Duration // how long they go on
 
 	fit       []int // records of the namespaces that the model is fitted to
-	predicted int   // of the one that it predicts
+	predicted int   // of the one that it predicts, which is the largest
 	variant   int   // records with other keys or values than the rest
 	fanOut    int   // records that lie in ever more shards
 	rounds    int   // of the model
@@ -33,7 +33,7 @@ var scales = map[string]scale{
 		gets: 10_000, memory: 300_000, deleteUsers: 10_000,
 		loadUsers: 100_000, loadTime: time.Minute,
 		fit: []int{10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000}, predicted: 5_000_000,
-		variant: 100_000, fanOut: 100_000, rounds: 7,
+		variant: 50_000, fanOut: 50_000, rounds: 11,
 	},
 	"quick": {
 		users: 100, sessions: 3, items: []int{7, 97, 297},
@@ -41,7 +41,7 @@ var scales = map[string]scale{
 		base:         5_000, puts: 1_000, depthBase: 1_000, depthPuts: 500,
 		gets: 1_000, memory: 10_000, deleteUsers: 200,
 		loadUsers: 2_000, loadTime: 3 * time.Second,
-		fit: []int{5_000, 10_000, 20_000, 40_000}, predicted: 60_000,
+		fit: []int{5_000, 12_000, 20_000, 30_000}, predicted: 50_000,
 		variant: 10_000, fanOut: 5_000, rounds: 2,
 	},
 }
