@@ -138,7 +138,9 @@ func (l *loadRun) start(ctx context.Context, program redisserver.Program) error 
 		ReadTimeout: time.Minute, PoolTimeout: time.Minute,
 	})
 	var err error
-	l.cache, err = wildkey.New(l.client, wildkey.Options{Namespace: namespace, Shards: l.shards, ShardSegments: loadSegments})
+	l.cache, err = wildkey.New(l.client, wildkey.Options{
+		Namespace: namespace, Shards: l.shards, ShardSegments: loadSegments,
+	})
 	l.garbage = newGarbage(l.client, l.shards)
 	l.long = map[string]longUse{}
 	return err

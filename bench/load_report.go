@@ -20,40 +20,50 @@ func (b *bench) writeLoad(dir string, runs []*loadRun) error {
 
 func (b *bench) loadReport(runs []*loadRun) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "# Load\n\nWritten by `make load`, which is `go run . -mode load` in `bench/`: scale %s, %s.\n%s\n\n",
-		b.scaleName, b.settings, b.machine())
-	fmt.Fprintf(&text, `%d clients, each one call after another without a pause, for %v, on %s records of %s users: keys of %d bytes, values
-of %d. The loaded records live from %v to %v, those that the load writes from %v on, a quarter of them no longer than %v.
-The user of each call is drawn by chance, all alike. Servers have no persistence. When that is measured they go on for a
-quarter of the time without the two verbs that ask all shards, and for another while Reindex and Sweep go through the whole
-namespace, over and over; of the latter nothing is measured, but errors, garbage and the invariant are held to the same.
+	fmt.Fprintf(&text, `# Load
 
-**What two cores can tell.** Clients and servers share the machine's %d cores. Calls a second are what both can do together,
-and every latency is mostly the wait for a turn: of %d clients on few cores, of calls behind longer calls on a server's one
-thread. More nodes cannot make that faster here. What carries over to other machines is the processor time of the servers
-and how it is spread: a node's share of it, and how many calls a second of this mix one core would carry if the busiest node had
-it to itself ("calls a core-second of the busiest node").
+Written by %smake load%[1]s, which is %[1]sgo run . -mode load%[1]s in %[1]sbench/%[1]s: scale %s, %s.
+%s
 
-`, loadClients, b.scale.loadTime, thousands(b.scale.loadUsers*recordsPerUser), thousands(b.scale.loadUsers), keyLength, valueLength,
-		b.scale.loadTime/2, 10*b.scale.loadTime, loadLeast, loadShort, cores(), loadClients)
-	text.WriteString("## In all\n\n" + loadTotals(runs) + "\n")
-	fmt.Fprintf(&text, `Memory is used_memory; the records afterwards are those that the check of the invariant has met. A longest call that the
-machine has interrupted is as long as the interruption; 0: below %v.
+%d clients, each one call after another without a pause, for %v, on %s records of %s users: keys of
+%d bytes, values of %d. The loaded records live from %v to %v, those that the load writes from %v on, a quarter
+of them no longer than %v. The user of each call is drawn by chance, all alike. Servers have no persistence.
+When that is measured they go on for a quarter of the time without the two verbs that ask all shards, and for another
+while Reindex and Sweep go through the whole namespace, over and over; of the latter nothing is measured, but errors,
+garbage and the invariant are held to the same.
 
-`, loadSlow)
-	text.WriteString("## Garbage\n\n" + fmt.Sprintf(`Expired entries of the indexes, counted every %v. put.lua purges up to 64 + 2n of them a call of n records, so a shard never
-has more than what the sample before has left when the puts since then are done, plus all that has expired since:
-max(0, before − Σ(64 + 2n)) + expired. A sample above that fails the command. While Reindex
-runs, what was due in the %v after that counts too, as it may set an expiry somewhat earlier. With more than some 66 records expiring a put, garbage would
-grow without a bound, until puts are more or Sweep is called.
+**What a few cores can tell.** Clients and servers share the machine's %d cores. Calls a second are what both can do
+together, and every latency is mostly the wait for a turn: of %d clients on few cores, of calls behind longer calls on
+a server's one thread. More nodes cannot make that faster here. What carries over to other machines is the processor
+time of the servers and how it is spread: a node's share of it, and how many calls a second of this mix one core would
+carry if the busiest node had it to itself ("calls a core-second of the busiest node").
 
-`, samplePause, earlier) + loadGarbage(runs) + "\n")
+## In all
+
+%s
+Memory is used_memory; the records afterwards are those that the check of the invariant has met. A longest call that
+the machine has interrupted is as long as the interruption; 0: below %v.
+
+## Garbage
+
+Expired entries of the indexes, counted every %v. put.lua purges up to 64 + 2n of them a call of n records, so a
+shard never has more than what the sample before has left when the puts since then are done, plus all that has expired
+since: max(0, before − Σ(64 + 2n)) + expired. A sample above that fails the command. While Reindex runs, what was due
+in the %v after that counts too, as it may set an expiry somewhat earlier. With more than some 66 records expiring
+a put, garbage would grow without a bound, until puts are more or Sweep is called.
+
+%s
+`, "`", b.scaleName, b.settings, b.machine(),
+		loadClients, b.scale.loadTime, thousands(b.scale.loadUsers*recordsPerUser), thousands(b.scale.loadUsers),
+		keyLength, valueLength, b.scale.loadTime/2, 10*b.scale.loadTime, loadLeast, loadShort,
+		cores(), loadClients, loadTotals(runs), loadSlow, samplePause, earlier, loadGarbage(runs))
 	for _, l := range runs {
 		fmt.Fprintf(&text, "## %s\n\n%s\n%s\n", strings.ToUpper(l.name[:1])+l.name[1:], l.verbTable(), l.scriptTable())
 	}
-	fmt.Fprintf(&text, `Latencies are the clients' own. INFO commandstats does not tell scripts apart: its lines are the commands that clients send,
-and of GET, MGET and SCAN also what scripts call. The lines of scripts are a census: the server's own duration of every call in
-%v of the same load after what is measured, by SLOWLOG. Both are times, not processor time: what interrupts a call counts.
+	fmt.Fprintf(&text, `Latencies are the clients' own. INFO commandstats does not tell scripts apart: its lines are
+the commands that clients send, and of GET, MGET and SCAN also what scripts call. The lines of scripts are a census: the
+server's own duration of every call in %v of the same load after what is measured, by SLOWLOG. Both are times, not
+processor time: what interrupts a call counts.
 `, censusTime)
 	return text.String()
 }
@@ -69,11 +79,15 @@ func loadTotals(runs []*loadRun) string {
 		{"calls", func(l *loadRun) string { return thousands(l.all.calls) }},
 		{"calls a second", func(l *loadRun) string { return number(float64(l.all.calls) / l.all.took.Seconds()) }},
 		{"records a second", func(l *loadRun) string { return number(float64(l.all.records) / l.all.took.Seconds()) }},
-		{"cores busy with servers", func(l *loadRun) string { return number(l.all.servers().Seconds() / l.all.took.Seconds()) }},
+		{"cores busy with servers", func(l *loadRun) string {
+			return number(l.all.servers().Seconds() / l.all.took.Seconds())
+		}},
 		{"server CPU a call, µs", func(l *loadRun) string { return number(l.all.cpuACall()) }},
 		{"of which each node", func(l *loadRun) string { return l.all.shares() }},
 		{"calls a core-second of the busiest node", func(l *loadRun) string { return number(l.all.capacity()) }},
-		{"without what asks all shards: server CPU a call, µs", func(l *loadRun) string { return number(l.narrow.cpuACall()) }},
+		{"without what asks all shards: server CPU a call, µs", func(l *loadRun) string {
+			return number(l.narrow.cpuACall())
+		}},
 		{"of which each node", func(l *loadRun) string { return l.narrow.shares() }},
 		{"calls a core-second of the busiest node", func(l *loadRun) string { return number(l.narrow.capacity()) }},
 		{"longest script call, ms", func(l *loadRun) string {
@@ -139,7 +153,8 @@ func (l *loadRun) verbTable() string {
 		text += "\n"
 	}
 	reindex, sweep := l.long["Reindex"], l.long["Sweep"]
-	return text + fmt.Sprintf("\nAfterwards Reindex met %s records, in %d whole rounds and one cut short, and Sweep collected %s index entries, in %d.\n",
+	return text + fmt.Sprintf("\nAfterwards Reindex met %s records, in %d whole rounds and one cut short; "+
+		"Sweep collected %s index entries, in %d.\n",
 		thousands(reindex.records), reindex.whole, thousands(sweep.records), sweep.whole)
 }
 

@@ -112,7 +112,8 @@ func TestGarbageIsCounted(t *testing.T) {
 		}
 		last := g.shards[1].last
 		if seen := last.expired + slices.Max(last.due); last.expired < 2 || last.expired > 3 || seen != 4 {
-			t.Errorf("%d expired and %v due, of two that have expired, one that is about to and one that will soon", last.expired, last.due)
+			t.Errorf("%d expired and %v due, of two that have expired, one that is about to and one that will soon",
+				last.expired, last.due)
 		}
 		if other := g.shards[0].last; other.expired != 0 || slices.Max(other.due) != 0 {
 			t.Errorf("the other shard has %d expired and %v due", other.expired, other.due)

@@ -126,7 +126,8 @@ func (l *loadRun) weigh(ctx context.Context) error {
 // resetSlow empties the slow logs and sets what goes there.
 func (l *loadRun) resetSlow(ctx context.Context, threshold time.Duration) error {
 	for _, node := range l.nodes {
-		if err := node.control.ConfigSet(ctx, "slowlog-log-slower-than", fmt.Sprint(threshold.Microseconds())).Err(); err != nil {
+		limit := fmt.Sprint(threshold.Microseconds())
+		if err := node.control.ConfigSet(ctx, "slowlog-log-slower-than", limit).Err(); err != nil {
 			return err
 		}
 		if err := node.control.Do(ctx, "SLOWLOG", "RESET").Err(); err != nil {

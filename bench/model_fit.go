@@ -19,6 +19,7 @@ type term struct {
 // shards of namespaces of so many records.
 type point struct {
 	records    int // of the shard, and so of its indexes
+	server     int // of the whole server, where that is more
 	key, value int
 	n          int
 	shards     int
@@ -33,6 +34,7 @@ type model struct {
 	terms     []term
 	constants []float64
 	errors    []float64 // relative, of each point that it was fitted to
+	far       int       // where termFar begins, if it is one of the terms
 }
 
 // fit finds the constants whose relative errors have the least squares. A
@@ -96,6 +98,14 @@ func (m *model) predict(p point) (sum float64) {
 	return sum
 }
 
+// squares is what a fit makes as small as can be.
+func (m *model) squares() (sum float64) {
+	for _, e := range m.errors {
+		sum += e * e
+	}
+	return sum
+}
+
 // residuals are the median and the largest of the relative errors, without sign.
 func (m *model) residuals() (middle, most float64) {
 	var sizes []float64
@@ -105,31 +115,45 @@ func (m *model) residuals() (middle, most float64) {
 	return median(sizes), slices.Max(sizes)
 }
 
+// farName is the part of a call's cost that is there only from some N on: what it
+// reads on its way down is in no cache of the processor's any more.
+const farName = "a record, each doubling beyond"
+
 // The parts of the costs of a call.
 var (
 	termCall    = term{"a call", func(point) float64 { return 1 }}
 	termRecord  = term{"a record", func(p point) float64 { return float64(p.n) }}
 	termDepth   = term{"a record, each doubling of N", func(p point) float64 { return float64(p.n) * logarithm(p.records) }}
 	termDescent = term{"a call, each doubling of N", func(p point) float64 { return logarithm(p.records) }}
-	termKey     = term{"a record, each 100 B of key", func(p point) float64 { return float64(p.n*p.key) / 100 }}
-	termValue   = term{"a record, each 1,000 B of value", func(p point) float64 { return float64(p.n*p.value) / 1_000 }}
-	termShard   = term{"a shard", func(p point) float64 { return float64(p.shards) }}
+	termFar     = func(from int) term {
+		return term{farName, func(p point) float64 {
+			return float64(p.n) * max(0, logarithm(max(p.records, p.server))-logarithm(from))
+		}}
+	}
+	termKey   = term{"a record, each 100 B of key", func(p point) float64 { return float64(p.n*p.key) / 100 }}
+	termValue = term{"a record, each 1,000 B of value", func(p point) float64 { return float64(p.n*p.value) / 1_000 }}
+	termShard = term{"a shard", func(p point) float64 { return float64(p.shards) }}
 )
 
-// families are the terms of each verb's costs, in the order of the tables.
+// families are the terms of each verb's costs, in the order of the tables. Those
+// that are far have termFar as well.
 var families = []struct {
 	name, what string
 	terms      []term
+	far        bool
 }{
-	{"Put", "records", []term{termCall, termRecord, termDepth, termKey, termValue}},
-	{"Touch", "records", []term{termCall, termRecord, termDepth, termKey}},
-	{"Delete", "records", []term{termCall, termRecord, termDepth, termKey}},
-	{"Get", "record", []term{termCall, termDescent, termValue}},
-	{"GetMany", "records", []term{termCall, termRecord, termDepth, termKey, termValue}},
-	{"Match", "matches", []term{termCall, termDescent, termRecord, termDepth, termKey, termValue}},
-	{"Count", "entries", []term{termCall, termDescent, termRecord, termKey}},
-	{"Leaps", "leaps", []term{termRecord, termDepth, termKey}},
+	{"Put", "records", []term{termCall, termRecord, termDepth, termKey, termValue}, true},
+	{"Touch", "records", []term{termCall, termRecord, termDepth, termKey}, true},
+	{"Delete", "records", []term{termCall, termRecord, termDepth, termKey}, true},
+	{"Get", "record", []term{termCall, termDescent, termValue}, false},
+	{"GetMany", "records", []term{termCall, termRecord, termDepth, termKey, termValue}, true},
+	{"Match", "matches", []term{termCall, termDescent, termRecord, termDepth, termKey, termValue}, false},
+	{"Count", "entries", []term{termCall, termDescent, termRecord, termKey}, false},
+	{"Leaps", "leaps", []term{termRecord, termDepth, termKey}, true},
 }
+
+// far are the numbers of records beyond which costs may rise faster.
+var far = []int{1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18, 1 << 19}
 
 // costModels fits one model a verb family, to the processor time or the wall
 // time of a call.
@@ -146,11 +170,24 @@ func (m *measurements) costModels(of func(*costs) []float64) (map[string]*model,
 				}
 			}
 		}
-		fitted, err := fit(family.terms, points, measured)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", family.name, err)
+		terms := [][]term{family.terms}
+		if family.far {
+			terms = nil
+			for _, from := range far {
+				terms = append(terms, append(slices.Clone(family.terms), termFar(from)))
+			}
 		}
-		models[family.name] = fitted
+		for i, terms := range terms {
+			fitted, err := fit(terms, points, measured)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", family.name, err)
+			}
+			if best := models[family.name]; best == nil || fitted.squares() < best.squares() {
+				if models[family.name] = fitted; family.far {
+					fitted.far = far[i]
+				}
+			}
+		}
 	}
 	return models, nil
 }
@@ -197,17 +234,10 @@ func allocated(size int) float64 {
 
 // tableBytes are the places of the hash tables of a server with so many records:
 // of its keys, of their expiries, and of each index; a power of two, each, of at
-// least the records. The tables of the indexes grow while records come, a bucket
-// at a step and two steps a new member; meanwhile the old ones stay. Two thirds
-// of the buckets hold anything.
+// least the records.
 func tableBytes(records int) float64 {
-	const place = 8
-	size := float64(uint64(1) << bits.Len(uint(records-1)))
-	indexes := size
-	if filled := 1 - 1/math.E; float64(records) < size/2*(1+filled/2) {
-		indexes += size / 2
-	}
-	return place * (2*size + 2*indexes)
+	const place, tables = 8, 4
+	return float64(place * tables * uint64(1) << bits.Len(uint(records-1)))
 }
 
 func (m *measurements) memoryModel() (*model, error) {
@@ -235,13 +265,19 @@ func (m *measurements) fanModel(of func(*fan) []float64) (*model, error) {
 	return fit([]term{termCall, termShard}, points, measured)
 }
 
-// perThousand fits a cost that has a part of its own and one for each thousand
-// records.
-func perThousand(records []int, measured []float64) (*model, error) {
+// The parts of what is done to all records of an index, or of a server, at once.
+var (
+	termThousand      = term{"a thousand records", func(p point) float64 { return float64(p.records) / 1_000 }}
+	termThousandDepth = term{"a thousand records, each doubling of N", func(p point) float64 {
+		return float64(p.records) / 1_000 * logarithm(p.records)
+	}}
+)
+
+// fitRecords fits these terms to costs that depend on the number of records alone.
+func fitRecords(records []int, measured []float64, terms ...term) (*model, error) {
 	var points []point
 	for _, n := range records {
 		points = append(points, point{records: n})
 	}
-	return fit([]term{termCall, {"a thousand records", func(p point) float64 { return float64(p.records) / 1_000 }}},
-		points, measured)
+	return fit(terms, points, measured)
 }

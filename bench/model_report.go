@@ -153,7 +153,8 @@ func (m *measurements) memoryTable(memory *model) string {
 		}
 		text += fmt.Sprintf("| %s | %s%s |\n", term.name, number(memory.constants[i]), unit)
 	}
-	return text + fmt.Sprintf("| a node of a cluster adds, for its lists of the keys of a slot | %s B |\n", number(m.clusterBytes(memory)))
+	return text + fmt.Sprintf("| a node of a cluster adds, for its lists of the keys of a slot | %s B |\n",
+		number(m.clusterBytes(memory)))
 }
 
 // clusterBytes is what a record takes more on a node of a cluster.
@@ -164,11 +165,13 @@ func (m *measurements) clusterBytes(memory *model) float64 {
 }
 
 func (m *measurements) memoryCheck(memory *model) string {
-	text := header("records", "key, B", "value, B", "measured, B a record", "model", "error", "of which the indexes (MEMORY USAGE)", "used for")
+	text := header("records", "key, B", "value, B", "measured, B a record", "model", "error",
+		"of which the indexes (MEMORY USAGE)", "when just loaded", "used for")
 	for _, s := range m.Spaces {
 		measured, predicted := s.Memory/float64(s.Records), memory.predict(s.point(1))
-		text += fmt.Sprintf("| %s | %d | %d | %s | %s | %s | %s | %s |\n", thousands(s.Records), s.Key, s.Value, number(measured),
-			number(predicted), percent(predicted/measured-1), number(s.Index/float64(s.Records)), usedFor(s.Predicted))
+		text += fmt.Sprintf("| %s | %d | %d | %s | %s | %s | %s | %s | %s |\n", thousands(s.Records), s.Key, s.Value,
+			number(measured), number(predicted), percent(predicted/measured-1), number(s.Index/float64(s.Records)),
+			number(s.Grown/float64(s.Records)), usedFor(s.Predicted))
 	}
 	return text
 }
@@ -184,19 +187,22 @@ func percent(x float64) string { return fmt.Sprintf("%+.1f%%", 100*x) }
 
 // costTable has a row for each verb: its constants in microseconds.
 func costTable(models map[string]*model) string {
-	columns := []term{termCall, termDescent, termRecord, termDepth, termKey, termValue}
-	names := []string{"verb"}
-	for _, column := range columns {
-		names = append(names, column.name)
+	var columns []string
+	for _, term := range []term{termCall, termDescent, termRecord, termDepth, termFar(1), termKey, termValue} {
+		columns = append(columns, term.name)
 	}
+	names := append([]string{"verb"}, columns...)
 	text := header(append(names, "error of the fit, median", "largest")...)
 	for _, family := range families {
 		fitted := models[family.name]
 		text += "| " + family.name + ", n " + family.what + " |"
 		for _, column := range columns {
 			cell := ""
-			if i := slices.IndexFunc(fitted.terms, func(t term) bool { return t.name == column.name }); i >= 0 {
+			if i := slices.IndexFunc(fitted.terms, func(t term) bool { return t.name == column }); i >= 0 {
 				cell = number(fitted.constants[i])
+				if column == farName && fitted.constants[i] > 0 {
+					cell += ", " + thousands(fitted.far)
+				}
 			}
 			text += " " + cell + " |"
 		}
@@ -248,7 +254,8 @@ func (m *measurements) fanModels() (f fanModels, err error) {
 }
 
 func (m *measurements) fanTable(f fanModels) string {
-	text := header("shards", "Page: CPU, µs", "model", "latency, µs", "model", "Count: CPU, µs", "model", "latency, µs", "model", "used for")
+	text := header("shards", "Page: CPU, µs", "model", "latency, µs", "model",
+		"Count: CPU, µs", "model", "latency, µs", "model", "used for")
 	for _, fan := range m.Fans {
 		p := point{shards: fan.Shards}
 		text += fmt.Sprintf("| %d |", fan.Shards)
@@ -274,7 +281,7 @@ func (m *measurements) moveModel() (*model, error) {
 	for _, move := range m.Moves[:len(m.Moves)-1] {
 		records, measured = append(records, move.Records), append(measured, move.Wall)
 	}
-	return perThousand(records, measured)
+	return fitRecords(records, measured, termThousand, termThousandDepth)
 }
 
 func (m *measurements) moveTable(moving *model) string {
@@ -290,8 +297,8 @@ func (m *measurements) moveTable(moving *model) string {
 				thousands(move.Limit), thousands(move.Records), move.Refused)
 		}
 	}
-	return text + "\n" + fmt.Sprintf("By the model, %s µs and %s µs a thousand records. %s", number(moving.constants[0]),
-		number(moving.constants[1]), refused)
+	return text + fmt.Sprintf("\nBy the model a thousand records take %s µs, and %s µs for each doubling of N. %s",
+		number(moving.constants[0]), number(moving.constants[1]), refused)
 }
 
 // forkModel is the time of a fork, fitted to all but the largest server.
@@ -301,7 +308,7 @@ func (m *measurements) forkModel() (*model, error) {
 	for _, fork := range m.Forks[:len(m.Forks)-1] {
 		records, measured = append(records, fork.Records), append(measured, fork.Fork)
 	}
-	return perThousand(records, measured)
+	return fitRecords(records, measured, termCall, termThousand)
 }
 
 func (m *measurements) forkTable(forking *model) string {
@@ -312,34 +319,45 @@ func (m *measurements) forkTable(forking *model) string {
 			number(fork.Fork/1000), number(predicted/1000), percent(predicted/fork.Fork-1), number(fork.Seconds),
 			usedFor(i == len(m.Forks)-1))
 	}
-	largest := point{records: int(nodeMemory * memoryUsed / m.largest().Memory * float64(m.largest().Records))}
-	return text + fmt.Sprintf("\nBy the model, a master of %s GB that is used to %.0f%%, with %s records, stands still for %s ms.\n",
+	largest := point{records: m.fullMaster()}
+	return text + fmt.Sprintf("\nBy the model, a master of %s GB that is used to %.0f%%, with %s records, stands still "+
+		"for %s ms.\n",
 		number(nodeMemory/1e9), 100*memoryUsed, thousands(largest.records), number(forking.predict(largest)/1000))
 }
 
-func (m *measurements) largest() *space {
-	return slices.MaxFunc(m.Spaces, func(a, b *space) int { return a.Records - b.Records })
+// fullMaster is how many records of the base shape a master has, by what those of
+// the largest namespace take.
+func (m *measurements) fullMaster() int {
+	largest := slices.MaxFunc(m.Spaces, func(a, b *space) int { return a.Records - b.Records })
+	return int(nodeMemory * memoryUsed / largest.Memory * float64(largest.Records))
 }
 
 // demandTable is what the big namespace needs of memory and processors.
 func (m *measurements) demandTable(memory *model, cpu map[string]*model) string {
 	shape := point{records: bigRecords / bigShards, key: keyLength, value: modelValue, n: 1}
 	record := memory.predict(shape) + m.clusterBytes(memory)
+	byMemory := record * bigRecords / (nodeMemory * memoryUsed)
 	text := header("what", "a record or call", "in all", "masters")
 	text += fmt.Sprintf("| memory of %s records | %s B | %s GB | %s |\n", thousands(bigRecords), number(record),
-		number(record*bigRecords/1e9), masters(record*bigRecords/(nodeMemory*memoryUsed)))
-	for _, n := range []int{1, 10, 250} {
-		shape.n = n
-		call := cpu["Put"].predict(shape)
-		busy := call / 1e6 * bigPuts / float64(n)
-		text += fmt.Sprintf("| %s records put a second, %d a call | %s µs | %s cores | %s |\n", thousands(bigPuts), n, number(call),
-			number(busy), masters(busy/coreUsed))
+		number(record*bigRecords/1e9), masters(byMemory))
+	row := func(what, verb string, n int) {
+		// The more masters, the fewer records has each, and the more of them are in its processor's caches.
+		shape.n, shape.server = n, int(bigRecords/byMemory)
+		var call, busy, needed float64
+		for range 20 {
+			call = cpu[verb].predict(shape)
+			busy = call / 1e6 * bigPuts / float64(n)
+			needed = busy / coreUsed
+			shape.server = int(bigRecords / max(needed, byMemory))
+		}
+		text += fmt.Sprintf("| %s | %s µs | %s cores | %s |\n", what, number(call), number(busy), masters(needed))
 	}
-	shape.n = 1
-	get := cpu["Get"].predict(shape) / 1e6 * bigPuts
-	text += fmt.Sprintf("| %s Gets a second | %s µs | %s cores | %s |\n", thousands(bigPuts), number(cpu["Get"].predict(shape)),
-		number(get), masters(get/coreUsed))
-	return text + fmt.Sprintf("\nFor %s shards, with keys of %d bytes and values of %d; masters of %s GB, %.0f%% of it used, and %.0f%% of one core.\n",
+	for _, n := range []int{1, 10, 250} {
+		row(fmt.Sprintf("%s records put a second, %d a call", thousands(bigPuts), n), "Put", n)
+	}
+	row(thousands(bigPuts)+" Gets a second", "Get", 1)
+	return text + fmt.Sprintf("\nFor %s shards, with keys of %d bytes and values of %d; masters of %s GB, "+
+		"%.0f%% of it used, and %.0f%% of one core.\n",
 		thousands(bigShards), keyLength, modelValue, number(nodeMemory/1e9), 100*memoryUsed, 100*coreUsed)
 }
 
@@ -347,12 +365,12 @@ func masters(x float64) string { return thousands(int(math.Ceil(x))) }
 
 // shardTable is what the number of shards does to the big namespace.
 func (m *measurements) shardTable(cpu map[string]*model, fans fanModels, moving *model) string {
-	text := header("shards", "records a shard", "Put of 250, ms", "Match of 500, ms", "250 leaps, ms", "DUMP of an index, MB",
-		"MIGRATE of it, s", "Page of all shards, CPU ms", "latency, ms")
+	text := header("shards", "records a shard", "Put of 250, ms", "Match of 500, ms", "250 leaps, ms",
+		"DUMP of an index, MB", "MIGRATE of it, s", "Page of all shards, CPU ms", "latency, ms")
 	last := m.Moves[len(m.Moves)-1]
 	bytes := float64(last.Bytes) / float64(last.Records)
 	for _, shards := range []int{1, 48, 256, 1_024, bigShards, 16_384} {
-		p := point{records: bigRecords / shards, key: keyLength, value: modelValue, shards: shards}
+		p := point{records: bigRecords / shards, server: m.fullMaster(), key: keyLength, value: modelValue, shards: shards}
 		cost := func(verb string, n int) string {
 			p.n = n
 			return number(cpu[verb].predict(p) / 1000)
@@ -366,6 +384,7 @@ func (m *measurements) shardTable(cpu map[string]*model, fans fanModels, moving 
 			cost("Put", 250), cost("Match", 500), cost("Leaps", 250), size, number(moving.predict(p)/1e6),
 			number(fans.pageCPU.predict(p)/1000), number(fans.pageWall.predict(p)/1000))
 	}
-	return text + fmt.Sprintf("\n%s records in all. Bold: above proto-max-bulk-len, which no MIGRATE passes; that is %s records of this key length.\n",
-		thousands(bigRecords), thousands(int(bulkLimit/bytes)))
+	return text + fmt.Sprintf("\n%s records in all, %s on a node. Bold: above proto-max-bulk-len, which no MIGRATE "+
+		"passes; that is %s records of this key length.\n",
+		thousands(bigRecords), thousands(m.fullMaster()), thousands(int(bulkLimit/bytes)))
 }
