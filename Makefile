@@ -55,14 +55,15 @@ soak:
 bench:
 	cd bench && go run . -out results
 
-# 64 clients and all verbs at a time, on one server and on a cluster of three masters with 1 and with 48 shards: some 6
+# 64 clients and all verbs at a time, on one server and on a cluster of three masters with 1 and with 48 shards: some 8
 # minutes; with LOAD='-scale quick -out /tmp/load' half a minute. An error, a breach or too much garbage fails it.
 LOAD = -out results
 load:
 	cd bench && go run . -mode load $(LOAD)
 
 # The constants of docs/scale.md, from 10,000 to 3,000,000 records, held against 5,000,000; it writes the tables of the
-# page. Some 15 minutes, and 6 GB of memory; with SCALE='-scale quick -out /tmp/scale' a minute, and no page.
+# page. Some 15 minutes, and 6 GB of memory; up to 1,000,000 records with -scale middle, some 5 minutes and 1 GB;
+# with SCALE='-scale quick -out /tmp/scale' a minute, and no page.
 SCALE = -out results -page ../docs/scale.md
 scale:
 	cd bench && go run . -mode model $(SCALE)

@@ -125,8 +125,9 @@ func (l *loadRun) start(ctx context.Context, program redisserver.Program) error 
 			return err
 		}
 		for _, running := range cluster.Nodes {
-			node := attach(running)
-			l.nodes = append(l.nodes, node)
+			l.nodes = append(l.nodes, attach(running))
+		}
+		for _, node := range l.nodes {
 			if err := untilServes(ctx, node.control); err != nil {
 				return err
 			}
@@ -147,6 +148,9 @@ func (l *loadRun) start(ctx context.Context, program redisserver.Program) error 
 }
 
 func (l *loadRun) stop() {
+	if l.writer != nil {
+		_ = l.writer.Close() // what failed has been told, where the run has come so far
+	}
 	if l.client != nil {
 		l.client.Close()
 	}
@@ -259,6 +263,7 @@ type tally struct {
 	commands       map[string]commandUse // of all nodes, by INFO commandstats
 }
 
+// count has the clients call for a while, and says what they have done.
 func (l *loadRun) count(ctx context.Context, length time.Duration) (*tally, error) {
 	t := &tally{latencies: map[string]*hdrhistogram.Histogram{}, commands: map[string]commandUse{}}
 	before, err := l.usage(ctx)

@@ -70,7 +70,7 @@ func main() {
 	log.SetFlags(log.Ltime)
 	var c choice
 	flag.StringVar(&c.mode, "mode", "compare", "what to measure: compare, load or model")
-	flag.StringVar(&c.scale, "scale", "full", "how much data: quick or full")
+	flag.StringVar(&c.scale, "scale", "full", "how much data: quick, middle or full")
 	flag.IntVar(&c.rounds, "rounds", 5, "measured rounds of every line; full takes no fewer than 5")
 	flag.StringVar(&c.only, "run", "", "regular expression: which groups to compare: "+groupNames())
 	flag.StringVar(&c.out, "out", "results", "directory for tables and charts")
@@ -88,7 +88,7 @@ func main() {
 func run(ctx context.Context, c choice) error {
 	scale, known := scales[c.scale]
 	if !known {
-		return fmt.Errorf("-scale is %q, not quick or full", c.scale)
+		return fmt.Errorf("-scale is %q, not quick, middle or full", c.scale)
 	}
 	if c.scale == "full" {
 		c.rounds = max(c.rounds, 5)

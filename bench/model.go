@@ -233,7 +233,7 @@ func (s *space) open(ctx context.Context, b *bench) (err error) {
 
 // settle has the hash tables of the indexes come to rest: a table that grows moves
 // a bucket at each look-up, whatever is looked up, and makes that look-up dearer.
-// Those of the keyspace move by themselves.
+// Those of the keyspace move by themselves, a little at a time.
 func (s *space) settle(ctx context.Context) error {
 	const batch = 1_000
 	for _, index := range []string{"/keys", "/expiry"} {

@@ -35,6 +35,16 @@ var scales = map[string]scale{
 		fit: []int{10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000}, predicted: 5_000_000,
 		variant: 50_000, fanOut: 50_000, rounds: 11,
 	},
+	// For a machine with 2 GB to spare, or one that is busy.
+	"middle": {
+		users: 1_000, sessions: 3, items: []int{7, 97, 297},
+		sessionUsers: 5_000,
+		base:         20_000, puts: 5_000, depthBase: 5_000, depthPuts: 2_000,
+		gets: 5_000, memory: 50_000, deleteUsers: 2_000,
+		loadUsers: 20_000, loadTime: 15 * time.Second,
+		fit: []int{10_000, 30_000, 100_000, 300_000}, predicted: 1_000_000,
+		variant: 20_000, fanOut: 20_000, rounds: 5,
+	},
 	"quick": {
 		users: 100, sessions: 3, items: []int{7, 97, 297},
 		sessionUsers: 1_000,
