@@ -152,7 +152,8 @@ var families = []struct {
 	{"Leaps", "leaps", []term{termRecord, termDepth, termKey}, true},
 }
 
-// far are the numbers of records beyond which costs may rise faster.
+// far are the numbers of records beyond which costs may rise faster. Two of the
+// sizes must lie there, and the least before.
 var far = []int{1 << 14, 1 << 15, 1 << 16, 1 << 17, 1 << 18, 1 << 19}
 
 // costModels fits one model a verb family, to the processor time or the wall
@@ -174,7 +175,9 @@ func (m *measurements) costModels(of func(*costs) []float64) (map[string]*model,
 		if family.far {
 			terms = nil
 			for _, from := range far {
-				terms = append(terms, append(slices.Clone(family.terms), termFar(from)))
+				if from <= m.fitted()[1] {
+					terms = append(terms, append(slices.Clone(family.terms), termFar(from)))
+				}
 			}
 		}
 		for i, terms := range terms {
@@ -190,6 +193,17 @@ func (m *measurements) costModels(of func(*costs) []float64) (map[string]*model,
 		}
 	}
 	return models, nil
+}
+
+// fitted are the sizes that are used for fitting, the largest first.
+func (m *measurements) fitted() (sizes []int) {
+	for _, s := range m.Spaces {
+		if !s.Predicted {
+			sizes = append(sizes, s.Records)
+		}
+	}
+	slices.SortFunc(sizes, func(a, b int) int { return b - a })
+	return slices.Compact(sizes)
 }
 
 func ofCPU(c *costs) []float64  { return c.CPU }
