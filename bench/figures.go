@@ -148,5 +148,7 @@ func (b *bench) figures() string {
 
 // machine says what the run was on, as far as numbers depend on it.
 func (b *bench) machine() string {
-	return fmt.Sprintf("%s on %d cores (%s/%s), %s.", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, b.program)
+	return fmt.Sprintf("%s on %d cores (%s/%s), %s.", runtime.Version(), cores(), runtime.GOOS, runtime.GOARCH, b.program)
 }
+
+func cores() int { return runtime.NumCPU() }

@@ -6,6 +6,8 @@
 //	go run . -out results              # the full run, some ten minutes
 //	go run . -scale quick -out quick   # a smoke test, under a minute
 //	go run . -run 'put|get'            # some of the benchmarks
+//	go run . -mode load                # many clients at a time, on one server and on a cluster
+//	go run . -mode model               # the model of docs/scale.md, fitted and held to a size not used for it
 package main
 
 import (
@@ -45,50 +47,77 @@ var groups = []group{
 
 // bench is one run: its settings, its servers and what it has measured.
 type bench struct {
-	program  redisserver.Program // the server that is measured
-	scale    scale
-	rounds   int
-	servers  []*server
-	growing  *growing
-	results  []Result
-	started  time.Time
-	settings string
+	program   redisserver.Program // the server that is measured
+	scaleName string
+	scale     scale
+	rounds    int
+	servers   []*server
+	growing   *growing
+	results   []Result
+	started   time.Time
+	settings  string
+}
+
+// choice is what the command line asks for.
+type choice struct {
+	mode, scale string
+	rounds      int
+	only, out   string
+	page        string // whose tables the model writes
 }
 
 func main() {
 	log.SetFlags(log.Ltime)
-	scaleName := flag.String("scale", "full", "how much data: quick or full")
-	rounds := flag.Int("rounds", 5, "measured rounds of every line; full takes no fewer than 5")
-	only := flag.String("run", "", "regular expression: which groups to run: "+groupNames())
-	out := flag.String("out", "results", "directory for tables and charts")
+	var c choice
+	flag.StringVar(&c.mode, "mode", "compare", "what to measure: compare, load or model")
+	flag.StringVar(&c.scale, "scale", "full", "how much data: quick, middle or full")
+	flag.IntVar(&c.rounds, "rounds", 5, "measured rounds of every line; full takes no fewer than 5")
+	flag.StringVar(&c.only, "run", "", "regular expression: which groups to compare: "+groupNames())
+	flag.StringVar(&c.out, "out", "results", "directory for tables and charts")
+	flag.StringVar(&c.page, "page", "", "file whose marked tables -mode model writes anew; none: it prints them")
 	flag.Parse()
 
 	// Ctrl-C ends the run, and the servers with it.
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer cancel()
-	if err := run(ctx, *scaleName, *rounds, *only, *out); err != nil {
+	if err := run(ctx, c); err != nil {
 		log.Fatal("bench: ", err)
 	}
 }
 
-func run(ctx context.Context, scaleName string, rounds int, only, out string) error {
-	chosen, err := regexp.Compile(only)
-	if err != nil {
-		return err
-	}
-	scale, known := scales[scaleName]
+func run(ctx context.Context, c choice) error {
+	scale, known := scales[c.scale]
 	if !known {
-		return fmt.Errorf("-scale is %q, not quick or full", scaleName)
+		return fmt.Errorf("-scale is %q, not quick, middle or full", c.scale)
 	}
-	if scaleName == "full" {
-		rounds = max(rounds, 5)
+	if c.scale == "full" {
+		c.rounds = max(c.rounds, 5)
 	}
 	programs, err := redisserver.Programs()
 	if err != nil {
 		return err
 	}
-	b := &bench{program: programs[0], scale: scale, rounds: max(rounds, 1), started: time.Now()}
+	b := &bench{
+		program: programs[0], scaleName: c.scale, scale: scale, rounds: max(c.rounds, 1), started: time.Now(),
+	}
 	defer b.stopServers()
+	switch c.mode {
+	case "compare":
+		return b.runGroups(ctx, c.only, c.out)
+	case "load":
+		return b.runLoad(ctx, c.out)
+	case "model":
+		return b.runModel(ctx, c.out, c.page)
+	}
+	return fmt.Errorf("-mode is %q, not compare, load or model", c.mode)
+}
+
+// runGroups measures what others are compared with, and writes results.md.
+func (b *bench) runGroups(ctx context.Context, only, out string) error {
+	chosen, err := regexp.Compile(only)
+	if err != nil {
+		return err
+	}
 	for _, group := range groups {
 		if !chosen.MatchString(group.name) {
 			continue
@@ -101,7 +130,7 @@ func run(ctx context.Context, scaleName string, rounds int, only, out string) er
 	if len(b.results) == 0 {
 		return errors.New("-run chooses no group: " + groupNames())
 	}
-	b.settings = fmt.Sprintf("scale %s, %d rounds, %s in all", scaleName, b.rounds, time.Since(b.started).Round(time.Second))
+	b.settings = fmt.Sprintf("scale %s, %d rounds, %s in all", b.scaleName, b.rounds, time.Since(b.started).Round(time.Second))
 	return b.write(out)
 }
 
@@ -114,8 +143,8 @@ func groupNames() string {
 }
 
 // server starts a redis-server that lasts until the run, or stop, ends it.
-func (b *bench) server() (*server, error) {
-	s, err := startServer(b.program)
+func (b *bench) server(options ...string) (*server, error) {
+	s, err := startServer(b.program, options...)
 	if err == nil {
 		b.servers = append(b.servers, s)
 	}

@@ -25,16 +25,23 @@ type server struct {
 // takes less is not the longest call that anybody worries about.
 const slowlogThreshold = 100 * time.Microsecond
 
-func startServer(program redisserver.Program) (*server, error) {
-	running, err := program.Run(
-		"--slowlog-log-slower-than", strconv.FormatInt(slowlogThreshold.Microseconds(), 10), "--slowlog-max-len", "10000")
+// startServer starts a server with these options of redis-server beside its own.
+func startServer(program redisserver.Program, options ...string) (*server, error) {
+	running, err := program.Run(append([]string{
+		"--slowlog-log-slower-than", strconv.FormatInt(slowlogThreshold.Microseconds(), 10), "--slowlog-max-len", "10000",
+	}, options...)...)
 	if err != nil {
 		return nil, err
 	}
+	return attach(running), nil
+}
+
+// attach makes the clients of a server that runs.
+func attach(running *redisserver.Server) *server {
 	s := &server{wire: new(wire), running: running}
 	s.client = redis.NewClient(&redis.Options{Addr: running.Addr, Dialer: s.wire.dial, ReadTimeout: time.Minute})
 	s.control = redis.NewClient(&redis.Options{Addr: running.Addr, ReadTimeout: time.Minute})
-	return s, nil
+	return s
 }
 
 func (s *server) stop() {
