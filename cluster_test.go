@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
@@ -28,6 +29,7 @@ func TestCluster(t *testing.T) {
 			{"scripts gone from one node", testScriptsGoneFromOneNode},
 			{"scripts while a node is down", testScriptsWhileANodeIsDown},
 			{"pages from replicas", testPagesFromReplicas},
+			{"page while a slot moves", testPageWhileASlotMoves},
 			{"slot moves to a new node", testSlotMovesToANewNode},
 		} {
 			t.Run(test.name, func(t *testing.T) {
@@ -101,6 +103,53 @@ func (m *move) end(t *testing.T) {
 			!strings.Contains(err.Error(), "SETSLOT only with masters") {
 			t.Fatal(err)
 		}
+	}
+}
+
+// otherMaster returns a master that does not have the slot of the key.
+func otherMaster(t *testing.T, c *redisserver.Cluster, key string) *redisserver.Server {
+	t.Helper()
+	owner, err := c.Owner(key)
+	must(t, err)
+	for _, node := range c.Nodes[:3] {
+		if node != owner {
+			return node
+		}
+	}
+	return nil
+}
+
+// testPageWhileASlotMoves: a page says that the slot moves, or is right.
+func testPageWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
+	order, expiry, records := "{test}/keys", "{test}/expiry", []string{"{test}:0", "{test}:1", "{test}:2"}
+	for _, row := range []struct {
+		name  string
+		moved [][]string
+	}{
+		{"indexes first", [][]string{{order}, {expiry}, {records[1]}, {records[0]}, {records[2]}}},
+		{"records first", [][]string{{records[1]}, {records[0], records[2]}, {expiry}, {order}}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			client := c.Client(t, nil)
+			cache := cacheWith(t, client, wildkey.Options{})
+			want := []string{"0=v", "1=v", "2=v"}
+			for n := range want {
+				must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+			}
+			m := beginMove(t, c, order, otherMaster(t, c, order))
+			for i, keys := range append([][]string{nil}, row.moved...) {
+				if keys != nil {
+					m.migrate(t, keys...)
+				}
+				found, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+				if err == nil {
+					if diff := cmp.Diff(want, entries(found)); diff != "" {
+						t.Errorf("when %d have moved (-want +got)\n%s", i, diff)
+					}
+				}
+			}
+			m.end(t)
+		})
 	}
 }
 

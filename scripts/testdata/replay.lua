@@ -47,15 +47,19 @@ local function environment(run)
     error_reply = function(text) return { err = text } end,
     acl_check_cmd = function() return true end,
     status_reply = function(text) return { ok = text } end,
-    call = function(...)
+    pcall = function(...)
       position = position + 1
       local got, want = describe(words_of(...)), run.calls[position]
       if not want then error('calls ' .. got .. ', after the last call recorded') end
       if got ~= describe(want.args) then error('calls ' .. got .. ', recorded is ' .. describe(want.args)) end
-      if type(want.reply) == 'table' and want.reply.err then error(want.reply) end
       return want.reply
     end,
   }
+  globals.redis.call = function(...)
+    local reply = globals.redis.pcall(...)
+    if type(reply) == 'table' and reply.err then error(reply) end
+    return reply
+  end
   local env = setmetatable(globals, {
     __index = function(_, name) error('reads the global ' .. tostring(name)) end,
     __newindex = function(_, name) error('writes the global ' .. tostring(name)) end,
