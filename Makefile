@@ -1,6 +1,6 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test cover lint sums generated fuzz soak bench
+.PHONY: demo test cover lint sums generated fuzz soak bench faults
 
 # The main job, on the embedded engine or on the server that REDIS_URL names.
 demo:
@@ -13,6 +13,7 @@ test:
 		echo "No redis-server: tests against a real server are skipped, only the embedded engine is tested."
 	go test -race ./...
 	cd cmd/wildkey && go test -race ./...
+	cd faults && go test -race ./...
 
 # What the offline tests run of the scripts, line by line, and a table.
 cover:
@@ -24,6 +25,7 @@ lint:
 	go vet ./...
 	cd bench && go vet ./...
 	cd cmd/wildkey && go vet ./... && go run $(STATICCHECK) ./...
+	cd faults && go vet ./... && go run $(STATICCHECK) ./...
 	go run $(STATICCHECK) ./...
 	for script in scripts/*.lua; do luac5.1 -p $$script && luac5.4 -p $$script || exit 1; done
 	luacheck --config .luacheckrc scripts/*.lua
@@ -49,6 +51,11 @@ soak:
 	go test -run TestMatchIsAFilter -timeout 2h -v . -match-cases 200000
 	go test -run TestModel -timeout 2h -v . -model-ops 100000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
+	cd faults && go test -count=1 -race -timeout 1h -long
+
+# What servers are done in real life, what their clients are told and what is found after: a table.
+faults:
+	cd faults && go test -count=1 -timeout 1h -long
 
 # Side by side with what else people would use, on its own redis-server: some 15 minutes.
 bench:
