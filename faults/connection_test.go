@@ -275,6 +275,9 @@ func onCutCalls(
 			for _, c := range cutCalls() {
 				at.states = c.statesOf(t, at.on)
 				test(t, c, at, table)
+				if n := checkWithTool(t, direct, wildkey.Options{Namespace: "first"}); n != 0 {
+					t.Errorf("%s: wildkey check reports %d breaches", c.name, n)
+				}
 			}
 		}
 	})

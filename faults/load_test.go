@@ -150,6 +150,24 @@ func (l *load) waitForWrites(n int64) bool {
 	return false
 }
 
+// toldOf is how many calls have ended so since the last round.
+func (l *load) toldOf(kind string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.told[kind]
+}
+
+// forget has all records be gone.
+func (l *load) forget() {
+	for _, w := range l.workers {
+		for _, user := range w.users {
+			for _, f := range user {
+				f.may, f.doubt = []string{""}, false
+			}
+		}
+	}
+}
+
 // wronged notes an answer that cannot be.
 func (l *load) wronged(format string, args ...any) {
 	l.mu.Lock()
@@ -436,6 +454,9 @@ func (w *worker) met(verb string, n int, err error, facts []*fact, deletes bool)
 			least++
 			most++
 		}
+	}
+	if deletes && redis.IsOOMError(err) {
+		w.wronged("%s of %s: %v", verb, facts[0].key, err)
 	}
 	if err == nil && (n < least || n > most) {
 		if w.replays && deletes && n == 0 {

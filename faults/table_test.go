@@ -70,6 +70,8 @@ type row struct {
 	acknowledged  int64
 	mine          int64
 	records, lost int
+	doubtful      int // records whose call was not answered
+	doubted       int // and was done
 	breaches      int
 	stale         int
 	found         string // beside records and losses
@@ -99,6 +101,8 @@ func (r *row) add(l *load, v verdict) {
 	r.mine += l.mine.Swap(0)
 	r.records, r.stale = v.records, v.stale
 	r.lost += v.lost
+	r.doubtful += v.doubtful
+	r.doubted += v.doubted
 	r.breaches += v.breachCount()
 }
 
@@ -118,6 +122,9 @@ func printTable(out io.Writer) {
 			told = append(told, thousands(int(r.mine))+" met their own work")
 		}
 		found := thousands(r.records) + " records"
+		if r.doubtful > 0 {
+			found += fmt.Sprintf("; %s of %s in doubt were written", thousands(r.doubted), thousands(r.doubtful))
+		}
 		if r.lost > 0 {
 			found += ", " + thousands(r.lost) + " of an older state"
 		}
