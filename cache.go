@@ -372,6 +372,7 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 // TTL, and returns how many it met: the repair after an index was deleted or,
 // under allkeys-*, evicted. For each shard it goes through the keyspace of the
 // server that has it with SCAN, which may give a record twice: it counts twice.
+// While the slot of a shard moves between nodes of a cluster it fails (TRYAGAIN).
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
 		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
@@ -380,15 +381,15 @@ func (c *Cache) Reindex(ctx context.Context) (int, error) {
 
 func (c *Cache) scan(ctx context.Context, s *shard) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		client := c.client
+		client, holds := c.client, func() error { return nil }
 		// On a cluster one node has the slot of the tag, and with it all records.
 		if cluster, ok := client.(*redis.ClusterClient); ok {
-			master, err := cluster.MasterForKey(ctx, s.prefix)
+			master, err := s.master(ctx, cluster)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
 				return
 			}
-			client = master
+			client, holds = master, func() error { return s.isWhole(ctx, master) }
 		}
 		names := client.ScanType(ctx, 0, s.prefix+"*", int64(c.options.MaxRecords), "string").Iterator()
 		for names.Next(ctx) {
@@ -397,7 +398,7 @@ func (c *Cache) scan(ctx context.Context, s *shard) iter.Seq2[Entry, error] {
 				return
 			}
 		}
-		if err := names.Err(); err != nil {
+		if err := cmp.Or(names.Err(), holds()); err != nil {
 			yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
 		}
 	}

@@ -30,6 +30,8 @@ func TestCluster(t *testing.T) {
 			{"scripts while a node is down", testScriptsWhileANodeIsDown},
 			{"pages from replicas", testPagesFromReplicas},
 			{"page while a slot moves", testPageWhileASlotMoves},
+			{"reindex when a slot has moved", testReindexWhenASlotHasMoved},
+			{"a move lengthens lives", testMoveLengthensLives},
 			{"slot moves to a new node", testSlotMovesToANewNode},
 		} {
 			t.Run(test.name, func(t *testing.T) {
@@ -106,6 +108,15 @@ func (m *move) end(t *testing.T) {
 	}
 }
 
+// reindex makes up for the move of a slot, which leaves records the time that
+// they had left, and not the moment at which they were to expire.
+func reindex(t *testing.T, cache *wildkey.Cache, records int) {
+	t.Helper()
+	if n, err := cache.Reindex(ctx); n != records || err != nil {
+		t.Errorf("Reindex: %d, %v, want %d", n, err, records)
+	}
+}
+
 // otherMaster returns a master that does not have the slot of the key.
 func otherMaster(t *testing.T, c *redisserver.Cluster, key string) *redisserver.Server {
 	t.Helper()
@@ -149,8 +160,49 @@ func testPageWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
 				}
 			}
 			m.end(t)
+			reindex(t, cache, len(want))
 		})
 	}
+}
+
+// testReindexWhenASlotHasMoved: Reindex goes through the node that has the slot,
+// even where the client's list of slots is older, and through none while it moves.
+func testReindexWhenASlotHasMoved(t *testing.T, c *redisserver.Cluster) {
+	cache := cacheWith(t, c.Client(t, nil), wildkey.Options{})
+	for n := range 3 {
+		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+	}
+	m := beginMove(t, c, "{test}", otherMaster(t, c, "{test}"))
+	m.migrate(t, "{test}:1")
+	if n, err := cache.Reindex(ctx); !redis.IsTryAgainError(err) {
+		t.Errorf("Reindex while the slot moves: %d, %v, want TRYAGAIN", n, err)
+	}
+	m.end(t)
+	must(t, m.to.Del(ctx, "{test}/keys", "{test}/expiry").Err())
+	reindex(t, cache, 3)
+	wantAll(t, cache, "**", "0=v", "1=v", "2=v")
+}
+
+// testMoveLengthensLives: what a move of a slot does to the expiry of records,
+// and that Reindex makes up for it.
+func testMoveLengthensLives(t *testing.T, c *redisserver.Cluster) {
+	client := c.Client(t, nil)
+	cache := cacheWith(t, client, wildkey.Options{})
+	for n := range 3 {
+		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+	}
+	must(t, client.Set(ctx, "{test}", strings.Repeat("v", 20_000_000), 0).Err())
+	m := beginMove(t, c, "{test}", otherMaster(t, c, "{test}"))
+	// The first comes first and takes its time; that which the others have left is measured before.
+	m.migrate(t, "{test}", "{test}:0", "{test}:1", "{test}:2")
+	m.end(t)
+	report, err := invariant.CheckCluster(ctx, client)
+	must(t, err)
+	if len(report.Breaches) != 3 || !strings.Contains(report.Breaches[0], " expires at ") {
+		t.Errorf("after the move: %q, want another expiry than that of the index, of each", report.Breaches)
+	}
+	wantAll(t, cache, "**", "0=v", "1=v", "2=v")
+	reindex(t, cache, 3)
 }
 
 // testClusterVerbs is TestShardedVerbs on a cluster.
@@ -337,6 +389,7 @@ func testSlotMovesToANewNode(t *testing.T, c *redisserver.Cluster) {
 	flushScripts(t, added)
 	must(t, cache.Put(ctx, rec(wildkey.K(3), "v")))
 	wantAll(t, cache, "**", "0=new", "1=v", "2=v", "3=v")
+	reindex(t, cache, 4)
 }
 
 func flushAll(t *testing.T, client *redis.ClusterClient) {

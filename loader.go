@@ -90,13 +90,11 @@ func loadAtRedirection(ctx context.Context, cluster *redis.ClusterClient, script
 	if err != nil {
 		return fmt.Errorf("wildkey: %s.lua: %w", script.Name, err)
 	}
-	// A digest that no script has: what is not redirected does nothing.
-	err = master.EvalSha(ctx, strings.Repeat("0", 2*sha1.Size), keys).Err()
 	var redirection interface {
 		error
 		Addr() string
 	}
-	if !errors.As(err, &redirection) {
+	if !errors.As(refusal(ctx, master, keys), &redirection) {
 		return nil
 	}
 	options, addr := *master.Options(), redirection.Addr()
@@ -107,6 +105,16 @@ func loadAtRedirection(ctx context.Context, cluster *redis.ClusterClient, script
 	node := cluster.Options().NewClient(&options)
 	defer node.Close()
 	return load(ctx, node, script)
+}
+
+// refusal returns why a node would run no script with these keys, such as MOVED,
+// ASK or TRYAGAIN. It calls a digest that no script has.
+func refusal(ctx context.Context, node redis.Scripter, keys []string) error {
+	err := node.EvalSha(ctx, strings.Repeat("0", 2*sha1.Size), keys).Err()
+	if isMissing(err) {
+		return nil
+	}
+	return err
 }
 
 // run calls a script. An error of the Cmd wraps Redis's own or a sentinel.
