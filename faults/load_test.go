@@ -29,6 +29,12 @@ type loadOptions struct {
 	replays bool
 	// evicts says that the server may drop records on its own.
 	evicts bool
+	// forgets says that servers may lose what they had acknowledged, while the
+	// load runs.
+	forgets bool
+	// moves says that records may move to another node: each for itself, with the
+	// time that it has left. Those that are written together then expire apart.
+	moves bool
 }
 
 // load is a number of clients that use all verbs of a namespace at a time.
@@ -241,7 +247,7 @@ func (w *worker) becomes(f *fact, err error, values ...string) {
 
 // certain is what the record is, "" for none, where the client knows.
 func (w *worker) certain(f *fact) (value string, ok bool) {
-	return f.may[0], len(f.may) == 1 && !f.doubt && !w.evicts
+	return f.may[0], len(f.may) == 1 && !f.doubt && !w.evicts && !w.forgets
 }
 
 // A client that has been left in doubt of all of its records can only read.
@@ -298,10 +304,10 @@ func (w *worker) value() string {
 // lasting returns a TTL, and what the record may be under it: a short one leaves
 // the value or nothing.
 func (w *worker) lasting(value string) (ttl time.Duration, may []string) {
-	switch w.IntN(10) {
-	case 0:
+	switch n := w.IntN(10); {
+	case n == 0 && !w.moves:
 		return time.Duration(1+w.IntN(50)) * time.Millisecond, []string{value, ""}
-	case 1, 2:
+	case n <= 2:
 		return wildkey.NoExpiry, []string{value}
 	}
 	return 0, []string{value}
@@ -354,7 +360,7 @@ func (w *worker) putSession() error {
 		return err
 	}
 	switch {
-	case !certain && w.replays && !slices.Equal(f.may, []string{""}): // it may have met its own work
+	case !certain && w.replays && (w.forgets || !slices.Equal(f.may, []string{""})): // it may have met its own work
 		f.may = append(f.may, may...)
 	case certain && holds && w.replays:
 		w.mine.Add(1)
@@ -538,7 +544,7 @@ func (w *worker) take() error {
 	n := 1
 	if errors.Is(err, wildkey.ErrNotFound) {
 		n, err = 0, nil
-	} else if err == nil && !slices.Contains(f.may, string(value)) {
+	} else if err == nil && !w.forgets && !slices.Contains(f.may, string(value)) {
 		w.wronged("Take of %s: %.20q, and it may be %.20q", f.key, value, f.may)
 	}
 	return w.met("Take", n, err, []*fact{f}, true)
@@ -551,7 +557,7 @@ func (w *worker) get() error {
 	if errors.Is(err, wildkey.ErrNotFound) {
 		value, err = nil, nil
 	}
-	if err == nil && !w.isPossible(f, string(value)) {
+	if err == nil && !w.forgets && !w.isPossible(f, string(value)) {
 		w.wronged("Get of %s: %.20q, and it may be %.20q", f.key, value, f.may)
 	}
 	return err
