@@ -377,61 +377,6 @@ func TestWriterOnShards(t *testing.T) {
 	})
 }
 
-// TestShardsOnACluster: each call goes to one slot.
-func TestShardsOnACluster(t *testing.T) {
-	onServers(t, func(t *testing.T, b *backend) {
-		slots := []any{"CLUSTER", "ADDSLOTS"}
-		for slot := range 16384 {
-			slots = append(slots, slot)
-		}
-		b.do(t, slots...)
-		eventually(t, "cluster_state:ok", func() bool {
-			return strings.Contains(b.client.ClusterInfo(ctx).Val(), "cluster_state:ok")
-		})
-		cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{b.server.Addr}})
-		t.Cleanup(func() { cluster.Close() })
-		caches := map[int]*wildkey.Cache{}
-		for _, shards := range []int{1, 7} {
-			cache, err := wildkey.New(cluster, wildkey.Options{Namespace: "test", TTL: time.Hour, Shards: shards})
-			must(t, err)
-			caches[shards] = cache
-		}
-		var records []wildkey.Record
-		var keys []wildkey.Key
-		for n := range 100 {
-			keys = append(keys, wildkey.K(n))
-			records = append(records, rec(keys[n], "v"))
-		}
-		everything := wildkey.MustParsePattern("**")
-		if n, err := caches[1].PutEach(ctx, slices.Values(records), nil); n != 100 || err != nil {
-			t.Errorf("PutEach: %d, %v", n, err)
-		}
-		for _, move := range [][2]int{{1, 7}, {7, 1}, {1, 7}} {
-			if n, err := caches[move[0]].MoveTo(ctx, caches[move[1]]); n != 100 || err != nil {
-				t.Errorf("MoveTo %d shards: %d, %v", move[1], n, err)
-			}
-		}
-		cache := caches[7]
-		values, err := cache.GetMany(ctx, keys...)
-		if err != nil || slices.ContainsFunc(values, func(value []byte) bool { return string(value) != "v" }) {
-			t.Errorf("GetMany: %s, %v", values, err)
-		}
-		for name, call := range map[string]func() (int, error){
-			"Reindex": func() (int, error) { return cache.Reindex(ctx) },
-			"Count":   func() (int, error) { return cache.Count(ctx, everything) },
-			"All":     func() (int, error) { found, err := cache.All(ctx, everything); return len(found), err },
-			"Touch":   func() (int, error) { return cache.TouchMatch(ctx, 0, everything) },
-		} {
-			if n, err := call(); n != 100 || err != nil {
-				t.Errorf("%s: %d, %v", name, n, err)
-			}
-		}
-		if n, err := cache.DeleteMatch(ctx, everything); n != 100 || err != nil {
-			t.Errorf("DeleteMatch: %d, %v", n, err)
-		}
-	}, "--cluster-enabled", "yes")
-}
-
 // TestGetAllocates no more than two things beyond what go-redis does.
 func TestGetAllocates(t *testing.T) {
 	onServers(t, func(t *testing.T, b *backend) {
