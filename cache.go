@@ -97,6 +97,10 @@ type SweepStats struct {
 // Cache is a namespace of records on a Redis server or cluster. It is safe for
 // concurrent use, neither owns nor closes its client, and starts no goroutine
 // but for calls that ask several shards: those end before the call returns.
+//
+// While a slot moves between nodes of a cluster, a call either finds all that it
+// names on one of them or fails with TRYAGAIN (redis.IsTryAgainError) and has
+// written nothing; what makes several calls, as DeleteMatch, may stop in between.
 type Cache struct {
 	client  Client
 	loader  *loader
@@ -130,8 +134,9 @@ func New(client Client, options Options) (*Cache, error) {
 	return c, nil
 }
 
-// Load loads all scripts on every node or, with Options.Preloaded, checks that
-// they are there. It is optional: verbs load what they need.
+// Load loads all scripts on every node, replicas too, or with Options.Preloaded
+// checks that they are there; a node that is down is an error. It is optional:
+// verbs load what they need, and need no more than the node that they call.
 func (c *Cache) Load(ctx context.Context) error {
 	for _, script := range Scripts() {
 		if err := c.loader.provide(ctx, script); err != nil {

@@ -51,8 +51,9 @@ func readScript(name string) Script {
 	return Script{Name: name, Source: string(source), SHA1: hex.EncodeToString(digest[:])}
 }
 
-// loader calls scripts by digest, and loads those that the server lacks. It
-// never falls back on EVAL: a server may evict what came with EVAL.
+// loader calls scripts by digest, and loads those that the server lacks: on
+// every node of a cluster and, if that is not enough, on the one to which a call
+// is sent. It never falls back on EVAL: a server may evict what came with EVAL.
 type loader struct {
 	client    redis.Scripter
 	preloaded bool

@@ -36,8 +36,9 @@ func TestCluster(t *testing.T) {
 func namespaceOf(t *testing.T, giver *redisserver.Server, shards int) string {
 	t.Helper()
 	id := giver.Client(t).Do(ctx, "CLUSTER", "MYID").Val().(string)
-	first := -1
-	for _, slots := range giver.Client(t).ClusterSlots(ctx).Val() {
+	first, slots := -1, redis.NewClusterSlotsCmd(ctx, "CLUSTER", "SLOTS")
+	must(t, giver.Client(t).Process(ctx, slots))
+	for _, slots := range slots.Val() {
 		if slots.Nodes[0].ID == id && (first < 0 || slots.Start < first) {
 			first = slots.Start
 		}

@@ -195,8 +195,11 @@ func (s *Server) replicasInStep(ctx context.Context) int {
 func (s *Server) replicasListed(ctx context.Context) int {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
 	defer client.Close()
-	replicas := map[string]bool{}
-	for _, slots := range client.ClusterSlots(ctx).Val() {
+	replicas, slots := map[string]bool{}, redis.NewClusterSlotsCmd(ctx, "CLUSTER", "SLOTS") // what go-redis asks for
+	if err := client.Process(ctx, slots); err != nil {
+		return 0
+	}
+	for _, slots := range slots.Val() {
 		for _, node := range slots.Nodes[1:] {
 			replicas[node.Addr] = true
 		}
