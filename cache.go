@@ -377,7 +377,7 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 // TTL, and returns how many it met: the repair after an index was deleted or,
 // under allkeys-*, evicted. For each shard it goes through the keyspace of the
 // server that has it with SCAN, which may give a record twice: it counts twice.
-// While the slot of a shard moves between nodes of a cluster it fails (TRYAGAIN).
+// While the slot of a shard moves between nodes of a cluster it fails: TRYAGAIN, ASK.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
 		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
