@@ -382,9 +382,7 @@ func TestCutUnderLoad(t *testing.T) {
 						}
 					}
 				})
-				v := l.judge(t, server.Client(t), false)
-				v.mustBeWhole(t)
-				table.add(l, v)
+				table.add(l, l.judgeWhole(t, server.Client(t)))
 			}
 			if table.told["connection broken"] == 0 && table.mine == 0 {
 				t.Errorf("the clients were told %v", table.told)

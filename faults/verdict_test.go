@@ -123,6 +123,14 @@ func (v verdict) mustBeWhole(t *testing.T) {
 	}
 }
 
+// judgeWhole is judge where nothing may be wrong.
+func (l *load) judgeWhole(t *testing.T, client redis.UniversalClient) verdict {
+	t.Helper()
+	v := l.judge(t, client, false)
+	v.mustBeWhole(t)
+	return v
+}
+
 func (v verdict) breachCount() int { return len(v.breaches) + len(v.hidden) + len(v.untrue) }
 
 func checkInvariant(client redis.UniversalClient) (invariant.Report, error) {
