@@ -290,7 +290,11 @@ func (at cutPlace) tryCall(
 ) (state string, err error) {
 	t.Helper()
 	must(t, at.on.fill())
-	client := at.through.client(redis.Options{MaxRetries: -1, PoolSize: 1, ReadTimeout: 250 * time.Millisecond})
+	patience := time.Minute
+	if toxic == "timeout" {
+		patience = 250 * time.Millisecond // of waiting in vain
+	}
+	client := at.through.client(redis.Options{MaxRetries: -1, PoolSize: 1, ReadTimeout: patience})
 	for range 20 { // on a busy machine it may not be answered in time
 		if err = client.Ping(ctx).Err(); err == nil {
 			break

@@ -65,7 +65,7 @@ func settle(t *testing.T, server *redisserver.Server) {
 // call is done afterwards.
 func TestPausedCall(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *redisserver.Server) {
-		client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, ReadTimeout: 100 * time.Millisecond})
+		client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, ReadTimeout: time.Second})
 		defer client.Close()
 		cache := newCaches(t, client).first
 		must(t, cache.Put(ctx, put("old", wildkey.Absent, "a")...))
@@ -103,7 +103,7 @@ func TestPromoted(t *testing.T) {
 		table := newRow(t, "replica promoted, it was behind")
 		master := newRow(t, "the master that it was a replica of")
 		for range rounds(3, 20) {
-			must(t, onReplica.SlaveOf(ctx, host, port).Err())
+			must(t, onReplica.Do(ctx, "REPLICAOF", host, port).Err())
 			pages := 0
 			l.during(func() {
 				waitFor(t, func() bool {
@@ -115,7 +115,7 @@ func TestPromoted(t *testing.T) {
 					t.Error("no load")
 				}
 				promoted := make(chan error)
-				go func() { promoted <- onReplica.SlaveOf(ctx, "NO", "ONE").Err() }()
+				go func() { promoted <- onReplica.Do(ctx, "REPLICAOF", "NO", "ONE").Err() }()
 				time.Sleep(10 * time.Millisecond)
 				err := replica.Resume()
 				must(t, cmp.Or(<-promoted, err))
