@@ -272,6 +272,7 @@ func onCutCalls(
 				at.direction = requests
 			}
 			table := newRow(t, fault)
+			table.found = "each call whole or not at all"
 			for _, c := range cutCalls() {
 				at.states = c.statesOf(t, at.on)
 				test(t, c, at, table)

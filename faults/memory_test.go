@@ -141,7 +141,7 @@ func evict(t *testing.T, client *redis.Client, policy string) {
 			t.Errorf("an index was evicted: %d records are hidden, %d breaches, wildkey check reports %d; untrue: %q",
 				len(v.hidden), len(v.breaches), v.tool, v.untrue)
 		}
-		table.found = fmt.Sprintf("%d of them hidden when an index was evicted, all of which wildkey check reports",
+		table.found = fmt.Sprintf("%d of them hidden with the index that was evicted, by wildkey check too",
 			len(v.hidden))
 		must(t, first(runTool(t, client, l.loadOptions.cache, "reindex")))
 		table.repaired = "Reindex"

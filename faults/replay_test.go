@@ -75,6 +75,7 @@ func TestReplayed(t *testing.T) {
 				r := replayed{on: newCaches(t, direct), through: newProxy(t, server.Addr), retries: way.retries}
 				must(t, r.on.first.Load(ctx))
 				r.table = newRow(t, way.fault)
+				r.table.found = "each call done, each claim by who was told so"
 				for _, direction := range []string{requests, replies} {
 					r.direction = direction
 					r.all(t)
