@@ -81,6 +81,7 @@ func (on caches) state() (string, error) {
 
 var ofUser = wildkey.MustParsePattern("user:1:**")
 
+// first drops what a call returns beside its error.
 func first(_ any, err error) error { return err }
 
 func cutCalls() []cutCall {
@@ -242,8 +243,8 @@ func TestLost(t *testing.T) {
 // TestSlow has everything arrive a few bytes at a time, which is no fault.
 func TestSlow(t *testing.T) {
 	onCutCalls(t, func(t *testing.T, c cutCall, at cutPlace, table *row) {
-		slices := map[string]int{"average_size": 7, "size_variation": 5, "delay": 50}
-		if state, err := at.tryCall(t, c, table, "slicer", slices); err != nil {
+		few := map[string]int{"average_size": 7, "size_variation": 5, "delay": 50}
+		if state, err := at.tryCall(t, c, table, "slicer", few); err != nil {
 			t.Errorf("%s: %v, and it leaves%s", c.name, err, state)
 		}
 	}, "requests a few bytes at a time", "answers a few bytes at a time")

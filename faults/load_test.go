@@ -175,6 +175,8 @@ func (l *load) wronged(format string, args ...any) {
 	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
 }
 
+var everything = wildkey.MustParsePattern("**")
+
 // ctx of the calls never ends: what a call does is cut short by faults alone.
 var ctx = context.Background()
 

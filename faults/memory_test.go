@@ -165,7 +165,8 @@ func evictIndex(t *testing.T, client *redis.Client, l *load) {
 	must(t, client.ConfigSet(ctx, "lfu-log-factor", "10").Err())
 	for try := 0; client.Exists(ctx, index).Val() == 1; try++ {
 		if try == 200 {
-			t.Fatalf("%s is not evicted, with %d of %d records left", index, len(client.Keys(ctx, "{faults}:*").Val()), len(names))
+			left := len(client.Keys(ctx, "{faults}:*").Val())
+			t.Fatalf("%s is not evicted, with %d of %d records left", index, left, len(names))
 		}
 		setMemory(t, client, -30_000) // a record or two
 		must(t, client.Ping(ctx).Err())

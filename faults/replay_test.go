@@ -212,7 +212,9 @@ func TestClaimedOnce(t *testing.T) {
 		jobs := rounds(400, 4_000)
 		through := newProxy(t, server.Addr)
 		direct := newCaches(t, server.Client(t))
-		client := through.client(redis.Options{DialerRetries: 1, ReadTimeout: time.Second, MaxRetryBackoff: 10 * time.Millisecond})
+		client := through.client(redis.Options{
+			DialerRetries: 1, ReadTimeout: time.Second, MaxRetryBackoff: 10 * time.Millisecond,
+		})
 		defer client.Close()
 		cache := newCaches(t, client).first
 		table := newRow(t, "jobs claimed over connections that are cut")

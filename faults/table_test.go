@@ -135,7 +135,8 @@ func printTable(out io.Writer) {
 			found = append(found, r.found)
 		}
 		fmt.Fprintf(table, "| %s\t| %s\t| %d\t| %s\t| %s\t| %s\t| %d\t| %d\t| %s\t|\n", r.fault, r.server, r.rounds,
-			strings.Join(told, ", "), thousands(int(r.acknowledged)), strings.Join(found, ", "), r.breaches, r.stale, cmp.Or(r.repaired, "-"))
+			strings.Join(told, ", "), thousands(int(r.acknowledged)), strings.Join(found, ", "), r.breaches, r.stale,
+			cmp.Or(r.repaired, "-"))
 	}
 	table.Flush()
 }
