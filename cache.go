@@ -396,6 +396,8 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 // TTL, and returns how many it met: the repair after an index was deleted or,
 // under allkeys-*, evicted. For each shard it goes through the keyspace of the
 // server that has it with SCAN, which may give a record twice: it counts twice.
+// Before Redis 7.2 a record may lose the milliseconds that its call takes, one
+// more than another, and so records that were put together expire apart.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
 		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
