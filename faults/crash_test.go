@@ -5,7 +5,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/wildkey/wildkey"
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
 
@@ -17,9 +16,7 @@ func TestNoFault(t *testing.T) {
 		table := newRow(t, "none")
 		for range rounds(2, 10) {
 			l.run(ctx, 500)
-			v := l.judge(t, client, false)
-			v.mustBeWhole(t)
-			table.add(l, v)
+			table.add(l, l.judgeWhole(t, client))
 		}
 		if len(table.told) != 1 || table.mine > 0 {
 			t.Errorf("without a fault the clients were told %v", table.told)
@@ -43,9 +40,7 @@ func TestKilled(t *testing.T) {
 				server.Kill()
 			})
 			must(t, server.Restart())
-			v := l.judge(t, server.Client(t), false)
-			v.mustBeWhole(t)
-			table.add(l, v)
+			table.add(l, l.judgeWhole(t, server.Client(t)))
 		}
 		if table.told["done"] == 0 || len(table.told) < 2 {
 			t.Errorf("the clients were told %v: the server was not killed among their calls", table.told)
@@ -59,7 +54,8 @@ func TestScriptFlush(t *testing.T) {
 		client := server.Client(t)
 		l := newLoad(t, client, loadOptions{})
 		table := newRow(t, "SCRIPT FLUSH")
-		for range rounds(50, 500) {
+		flushes := rounds(50, 500)
+		for range flushes {
 			l.during(func() {
 				if !l.waitForWrites(20) {
 					t.Error("no load")
@@ -67,10 +63,7 @@ func TestScriptFlush(t *testing.T) {
 				must(t, client.ScriptFlush(ctx).Err())
 			})
 		}
-		v := l.judge(t, client, false)
-		v.mustBeWhole(t)
-		table.add(l, v)
+		table.add(l, l.judgeWhole(t, client))
+		table.rounds = flushes
 	})
 }
-
-var everything = wildkey.MustParsePattern("**")

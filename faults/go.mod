@@ -6,6 +6,7 @@ replace github.com/wildkey/wildkey => ..
 
 require (
 	github.com/Shopify/toxiproxy/v2 v2.5.0
+	github.com/google/go-cmp v0.7.0
 	github.com/redis/go-redis/v9 v9.18.0
 	github.com/rs/zerolog v1.35.1
 	github.com/wildkey/wildkey v0.0.0-00010101000000-000000000000

@@ -181,6 +181,8 @@ func (l *load) wronged(format string, args ...any) {
 	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
 }
 
+var everything = wildkey.MustParsePattern("**")
+
 // ctx of the calls never ends: what a call does is cut short by faults alone.
 var ctx = context.Background()
 
@@ -318,15 +320,16 @@ func (w *worker) putUser() error {
 	if err != nil {
 		return err
 	}
+	// Never a short TTL: Reindex may take a few milliseconds from some of the sessions.
 	value := w.value()
-	ttl, may := w.lasting(value)
+	ttl := []time.Duration{0, time.Hour, wildkey.NoExpiry}[w.IntN(3)]
 	var records []wildkey.Record
 	for _, key := range keysOf(user) {
 		records = append(records, wildkey.Record{Key: key, Value: []byte(value), TTL: ttl})
 	}
 	err = w.cache.Put(ctx, records...)
 	for _, f := range user {
-		w.becomes(f, err, may...)
+		w.becomes(f, err, value)
 	}
 	return err
 }

@@ -1,11 +1,11 @@
 package faults
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -40,9 +40,7 @@ func TestPaused(t *testing.T) {
 					must(t, server.Resume())
 				})
 				settle(t, server)
-				v := l.judge(t, server.Client(t), false)
-				v.mustBeWhole(t)
-				table.add(l, v)
+				table.add(l, l.judgeWhole(t, server.Client(t)))
 			}
 			if table.told["timeout"] == 0 {
 				t.Errorf("the clients were told %v", table.told)
@@ -67,7 +65,7 @@ func settle(t *testing.T, server *redisserver.Server) {
 // call is done afterwards.
 func TestPausedCall(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *redisserver.Server) {
-		client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, ReadTimeout: 100 * time.Millisecond})
+		client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, ReadTimeout: time.Second})
 		defer client.Close()
 		cache := newCaches(t, client).first
 		must(t, cache.Put(ctx, put("old", wildkey.Absent, "a")...))
@@ -105,7 +103,7 @@ func TestPromoted(t *testing.T) {
 		table := newRow(t, "replica promoted, it was behind")
 		master := newRow(t, "the master that it was a replica of")
 		for range rounds(3, 20) {
-			must(t, onReplica.SlaveOf(ctx, host, port).Err())
+			must(t, onReplica.Do(ctx, "REPLICAOF", host, port).Err())
 			pages := 0
 			l.during(func() {
 				waitFor(t, func() bool {
@@ -116,21 +114,15 @@ func TestPromoted(t *testing.T) {
 				if !l.waitForWrites(300) {
 					t.Error("no load")
 				}
-				var promoting sync.WaitGroup
-				promoting.Add(1)
-				go func() {
-					defer promoting.Done()
-					must(t, onReplica.SlaveOf(ctx, "NO", "ONE").Err())
-				}()
+				promoted := make(chan error)
+				go func() { promoted <- onReplica.Do(ctx, "REPLICAOF", "NO", "ONE").Err() }()
 				time.Sleep(10 * time.Millisecond)
-				must(t, replica.Resume())
-				promoting.Wait()
+				err := replica.Resume()
+				must(t, cmp.Or(<-promoted, err))
 				pages += l.readWholes(t, reading, 200)
 			})
-			v := l.judge(t, client, false)
-			v.mustBeWhole(t)
-			master.add(l, v)
-			v = l.judge(t, onReplica, true)
+			master.add(l, l.judgeWhole(t, client))
+			v := l.judge(t, onReplica, true)
 			v.mustBeWhole(t)
 			table.add(l, v)
 			table.told["done"] += pages
@@ -201,9 +193,7 @@ func TestForeignKey(t *testing.T) {
 				t.Errorf("wildkey check finds nothing wrong without %s", index)
 			}
 			must(t, first(l.cache.Reindex(ctx)))
-			v := l.judge(t, client, false)
-			v.mustBeWhole(t)
-			table.add(l, v)
+			table.add(l, l.judgeWhole(t, client))
 		}
 	})
 }

@@ -121,18 +121,22 @@ func printTable(out io.Writer) {
 		if r.mine > 0 {
 			told = append(told, thousands(int(r.mine))+" met their own work")
 		}
-		found := thousands(r.records) + " records"
+		var found []string
+		if r.records > 0 {
+			found = append(found, thousands(r.records)+" records")
+		}
 		if r.doubtful > 0 {
-			found += fmt.Sprintf("; %s of %s in doubt were written", thousands(r.doubted), thousands(r.doubtful))
+			found = append(found, thousands(r.doubted)+" of "+thousands(r.doubtful)+" in doubt written")
 		}
 		if r.lost > 0 {
-			found += ", " + thousands(r.lost) + " of an older state"
+			found = append(found, thousands(r.lost)+" of an older state")
 		}
 		if r.found != "" {
-			found += ", " + r.found
+			found = append(found, r.found)
 		}
 		fmt.Fprintf(table, "| %s\t| %s\t| %d\t| %s\t| %s\t| %s\t| %d\t| %d\t| %s\t|\n", r.fault, r.server, r.rounds,
-			strings.Join(told, ", "), thousands(int(r.acknowledged)), found, r.breaches, r.stale, cmp.Or(r.repaired, "-"))
+			strings.Join(told, ", "), thousands(int(r.acknowledged)), strings.Join(found, ", "), r.breaches, r.stale,
+			cmp.Or(r.repaired, "-"))
 	}
 	table.Flush()
 }
