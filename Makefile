@@ -1,6 +1,6 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test cover lint sums generated fuzz soak bench load scale
+.PHONY: demo test cover lint sums generated fuzz soak bench load scale faults
 
 # The main job, on the embedded engine or on the server that REDIS_URL names.
 demo:
@@ -14,6 +14,7 @@ test:
 	go test -race ./...
 	cd cmd/wildkey && go test -race ./...
 	cd bench && go test -race ./...
+	cd faults && go test -race ./...
 
 # What the offline tests run of the scripts, line by line, and a table.
 cover:
@@ -25,6 +26,7 @@ lint:
 	go vet ./...
 	cd bench && go vet ./... && go run $(STATICCHECK) ./...
 	cd cmd/wildkey && go vet ./... && go run $(STATICCHECK) ./...
+	cd faults && go vet ./... && go run $(STATICCHECK) ./...
 	go run $(STATICCHECK) ./...
 	for script in scripts/*.lua; do luac5.1 -p $$script && luac5.4 -p $$script || exit 1; done
 	luacheck --config .luacheckrc scripts/*.lua
@@ -52,6 +54,11 @@ soak:
 	go test -run TestModel -timeout 2h -v . -model-ops 100000
 	go test -run TestHostileCalls -timeout 2h -v . -hostile-rounds 5000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
+	cd faults && go test -count=1 -race -timeout 1h -long
+
+# What servers are done in real life, what their clients are told and what is found after: a table.
+faults:
+	cd faults && go test -count=1 -timeout 1h -long
 
 # Side by side with what else people would use, on its own redis-server: some 15 minutes.
 bench:

@@ -156,7 +156,9 @@ func auditOf(t *testing.T, script wildkey.Script, bounds bounds) auditedScript {
 		}
 	}
 	for _, format := range a.Refusals {
-		if !strings.HasPrefix(format, "NOPERM ") && !slices.ContainsFunc(seen.errors, refusalPattern(format).MatchString) {
+		// No single server with all permissions gives cause for these: see runScripts.
+		elsewhere := strings.HasPrefix(format, "NOPERM ") || strings.HasPrefix(format, "TRYAGAIN ")
+		if !elsewhere && !slices.ContainsFunc(seen.errors, refusalPattern(format).MatchString) {
 			t.Errorf("%s.lua: no case provokes %q", script.Name, format)
 		}
 	}
@@ -399,8 +401,8 @@ func (b bounds) worst(script string) (locals, at string) {
 		return fmt.Sprintf("local n, c, t, p = %d, %d, %d, %d", n, n, n-1, 64+2*n),
 			fmt.Sprintf("%d records, each with a condition, one without a ttl, %d entries to purge", n, 64+2*n)
 	case "match":
-		return fmt.Sprintf("local reads, M = %d, %d", b.Reads, b.Reads),
-			fmt.Sprintf("%d entries read, all of them matches, at most %d of them live", b.Reads, b.Limit)
+		return fmt.Sprintf("local reads, M, S = %d, %d, %d", b.Reads, b.Reads, b.Reads),
+			fmt.Sprintf("%d entries read, all of them matches, no record left", b.Reads)
 	case "sweep":
 		return fmt.Sprintf("local n, p, d = %d, 0, %d", b.Reads, b.Reads),
 			fmt.Sprintf("%d suspects, what one page can find, all of them gone", b.Reads)

@@ -1,6 +1,30 @@
 // Package wildkey is a Redis cache with hierarchical keys, found by wildcard.
 // Its writes and its scan are atomic Lua scripts, the files in scripts/; the Go
 // side encodes keys, compiles patterns and calls the scripts by digest.
+//
+// # Calls that are not answered, and calls that are sent twice
+//
+// When a connection breaks or a server does not answer in time, the error says
+// nothing of what the call has done: it was done, or was not, or will be done yet,
+// even after later calls. It never is done by half. Before it gives up, go-redis
+// sends a call again, up to redis.Options.MaxRetries times, so that one which
+// returns no such error may have been done twice too. Of that a caller sees:
+//
+//   - Nothing, with what reads, and with Sweep, Reindex, MoveTo and Load.
+//   - With Delete, Touch, and Put without a condition: the same as once, unless
+//     another has written the record in between, which is then deleted or written
+//     over. The number of records that were deleted or swept may be too small.
+//   - With the conditions Absent and Equal: ErrCondition, although Put has written
+//     the records, as it meets its own work.
+//   - With Take: ErrNotFound, although it has deleted the record, and nobody gets
+//     its value.
+//
+// What must happen exactly once is therefore written as a value that no other
+// call writes, under a condition; after ErrCondition, Get tells whose it is, and
+// after any other error the call is made again. In the place of Take, a record is
+// first claimed in that way and deleted when the work is done: see the example
+// ExactlyOnce. What the claim guards lasts as long as its record: a TTL that ends
+// before the work does lets another begin.
 package wildkey
 
 import (
@@ -97,6 +121,10 @@ type SweepStats struct {
 // Cache is a namespace of records on a Redis server or cluster. It is safe for
 // concurrent use, neither owns nor closes its client, and starts no goroutine
 // but for calls that ask several shards: those end before the call returns.
+//
+// While a slot moves between nodes of a cluster, a call either finds all that it
+// names on one of them or fails with TRYAGAIN (redis.IsTryAgainError) and has
+// written nothing; what makes several calls, as DeleteMatch, may stop in between.
 type Cache struct {
 	client  Client
 	loader  *loader
@@ -130,8 +158,9 @@ func New(client Client, options Options) (*Cache, error) {
 	return c, nil
 }
 
-// Load loads all scripts on every node or, with Options.Preloaded, checks that
-// they are there. It is optional: verbs load what they need.
+// Load loads all scripts on every node, replicas too, or with Options.Preloaded
+// checks that they are there; a node that is down is an error. It is optional:
+// verbs load what they need, and need no more than the node that they call.
 func (c *Cache) Load(ctx context.Context) error {
 	for _, script := range Scripts() {
 		if err := c.loader.provide(ctx, script); err != nil {
@@ -372,6 +401,9 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 // TTL, and returns how many it met: the repair after an index was deleted or,
 // under allkeys-*, evicted. For each shard it goes through the keyspace of the
 // server that has it with SCAN, which may give a record twice: it counts twice.
+// While the slot of a shard moves between nodes of a cluster it fails: TRYAGAIN, ASK.
+// Before Redis 7.2 a record may lose the milliseconds that its call takes, one
+// more than another, and so records that were put together expire apart.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
 		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
@@ -380,15 +412,15 @@ func (c *Cache) Reindex(ctx context.Context) (int, error) {
 
 func (c *Cache) scan(ctx context.Context, s *shard) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		client := c.client
+		client, holds := c.client, func() error { return nil }
 		// On a cluster one node has the slot of the tag, and with it all records.
 		if cluster, ok := client.(*redis.ClusterClient); ok {
-			master, err := cluster.MasterForKey(ctx, s.prefix)
+			master, err := s.master(ctx, cluster)
 			if err != nil {
 				yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
 				return
 			}
-			client = master
+			client, holds = master, func() error { return s.isWhole(ctx, master) }
 		}
 		names := client.ScanType(ctx, 0, s.prefix+"*", int64(c.options.MaxRecords), "string").Iterator()
 		for names.Next(ctx) {
@@ -397,7 +429,7 @@ func (c *Cache) scan(ctx context.Context, s *shard) iter.Seq2[Entry, error] {
 				return
 			}
 		}
-		if err := names.Err(); err != nil {
+		if err := cmp.Or(names.Err(), holds()); err != nil {
 			yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -53,123 +52,7 @@ func tagOf(key wildkey.Key, options wildkey.Options) string {
 
 // TestShardedVerbs holds every verb against a map.
 func TestShardedVerbs(t *testing.T) {
-	onShards(t, func(t *testing.T, b *backend, options wildkey.Options) {
-		options.PageLimit = 5
-		cache := b.cache(t, options)
-		want := map[string]string{}
-		var keys []wildkey.Key
-		put := func(key wildkey.Key) {
-			must(t, cache.Put(ctx, rec(key, key.String())))
-			want[key.String()] = key.String()
-			keys = append(keys, key)
-		}
-		for user := range 12 {
-			put(wildkey.K(user))
-			for session := range 1 + user%4 {
-				put(wildkey.K(user, "session", session))
-				put(wildkey.K("team:", user, session))
-			}
-		}
-		hold := func(after string) {
-			t.Helper()
-			for _, text := range []string{"**", "*", "7:**", "7:session:**", "7:session:*", "1*:**", "*:session:*", "team%3A:**", "team%3A:7:*", "7"} {
-				pattern := wildkey.MustParsePattern(text)
-				matching := []string{}
-				for _, encoded := range slices.Sorted(maps.Keys(want)) {
-					if key, err := wildkey.ParseKey(encoded); err != nil || pattern.Matches(key) {
-						matching = append(matching, encoded+"="+want[encoded])
-					}
-				}
-				found, err := cache.All(ctx, pattern)
-				must(t, err)
-				if diff := cmp.Diff(matching, entries(found)); diff != "" {
-					t.Errorf("after %s: All %s (-want +got)\n%s", after, text, diff)
-				}
-				if n, err := cache.Count(ctx, pattern); n != len(matching) || err != nil {
-					t.Errorf("after %s: Count %s: %d, %v, want %d", after, text, n, err, len(matching))
-				}
-			}
-		}
-		hold("Put")
-		for _, key := range keys {
-			if n := b.do(t, "EXISTS", tagOf(key, options)+":"+key.String()); n != int64(1) {
-				t.Errorf("%s does not lie in %s", key, tagOf(key, options))
-			}
-			if value, err := cache.Get(ctx, key); string(value) != key.String() || err != nil {
-				t.Errorf("Get %s: %q, %v", key, value, err)
-			}
-		}
-		asked := append(slices.Clone(keys), wildkey.K("none"), keys[0])
-		values, err := cache.GetMany(ctx, asked...)
-		must(t, err)
-		for i, key := range asked {
-			if string(values[i]) != want[key.String()] || (values[i] == nil) != (key[0] == "none") {
-				t.Errorf("GetMany: %q for %s", values[i], key)
-			}
-		}
-
-		// What has two segments in common lies together.
-		together := []wildkey.Key{wildkey.K(7, "session", 0), wildkey.K(7, "session", 1)}
-		must(t, cache.Put(ctx, rec(together[0], "new"), rec(together[1], "new")))
-		want["7:session:0"], want["7:session:1"] = "new", "new"
-		hold("Put of two")
-		if n, err := cache.Touch(ctx, 2*time.Hour, together...); n != 2 || err != nil {
-			t.Errorf("Touch: %d, %v", n, err)
-		}
-		if n, err := cache.Delete(ctx, together...); n != 2 || err != nil {
-			t.Errorf("Delete: %d, %v", n, err)
-		}
-		delete(want, "7:session:0")
-		delete(want, "7:session:1")
-		hold("Delete")
-		if value, err := cache.Take(ctx, wildkey.K(8)); string(value) != "8" || err != nil {
-			t.Errorf("Take: %q, %v", value, err)
-		}
-		delete(want, "8")
-		hold("Take")
-
-		everything := wildkey.MustParsePattern("**")
-		if n, err := cache.TouchMatch(ctx, 3*time.Hour, everything); n != len(want) || err != nil {
-			t.Errorf("TouchMatch: %d, %v, want %d", n, err, len(want))
-		}
-		for encoded := range want {
-			key, err := wildkey.ParseKey(encoded)
-			must(t, err)
-			name := tagOf(key, options) + ":" + encoded
-			if left := b.client.PTTL(ctx, name).Val(); left < 2*time.Hour {
-				t.Errorf("after TouchMatch: %s has %v left", name, left)
-			}
-		}
-		sessions := wildkey.MustParsePattern("*:session:*")
-		if n, err := cache.DeleteMatch(ctx, sessions); n != 28 || err != nil {
-			t.Errorf("DeleteMatch: %d, %v, want 28", n, err)
-		}
-		maps.DeleteFunc(want, func(encoded, _ string) bool { return strings.Contains(encoded, ":session:") })
-		hold("DeleteMatch")
-
-		for _, index := range b.client.Keys(ctx, "{test*}/*").Val() {
-			b.do(t, "DEL", index)
-		}
-		if n, err := cache.Reindex(ctx); n != len(want) || err != nil {
-			t.Errorf("Reindex: %d, %v, want %d", n, err, len(want))
-		}
-		hold("Reindex")
-		byHand := wildkey.K("team:", 3, 1)
-		b.do(t, "DEL", tagOf(byHand, options)+":"+byHand.String())
-		delete(want, byHand.String())
-		for _, tag := range []string{tagOf(wildkey.K(1), options), tagOf(wildkey.K(2), options)} {
-			b.do(t, "ZADD", tag+"/keys", 0, "old"+tag[1:len(tag)-1])
-			b.do(t, "ZADD", tag+"/expiry", 1, "old"+tag[1:len(tag)-1])
-		}
-		purged := 2
-		if tagOf(wildkey.K(1), options) == tagOf(wildkey.K(2), options) {
-			purged = 1
-		}
-		if stats, err := cache.Sweep(ctx); stats != (wildkey.SweepStats{Purged: purged, Dropped: 1}) || err != nil {
-			t.Errorf("Sweep: %+v, %v, want %d purged and 1 dropped", stats, err, purged)
-		}
-		hold("Sweep")
-	})
+	onShards(t, func(t *testing.T, b *backend, options wildkey.Options) { testVerbs(t, b.client, options) })
 }
 
 // TestShardsAsked counts the calls that a pattern takes.
@@ -492,61 +375,6 @@ func TestWriterOnShards(t *testing.T) {
 			t.Errorf("calls (-want +got)\n%s", diff)
 		}
 	})
-}
-
-// TestShardsOnACluster: each call goes to one slot.
-func TestShardsOnACluster(t *testing.T) {
-	onServers(t, func(t *testing.T, b *backend) {
-		slots := []any{"CLUSTER", "ADDSLOTS"}
-		for slot := range 16384 {
-			slots = append(slots, slot)
-		}
-		b.do(t, slots...)
-		eventually(t, "cluster_state:ok", func() bool {
-			return strings.Contains(b.client.ClusterInfo(ctx).Val(), "cluster_state:ok")
-		})
-		cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{b.server.Addr}})
-		t.Cleanup(func() { cluster.Close() })
-		caches := map[int]*wildkey.Cache{}
-		for _, shards := range []int{1, 7} {
-			cache, err := wildkey.New(cluster, wildkey.Options{Namespace: "test", TTL: time.Hour, Shards: shards})
-			must(t, err)
-			caches[shards] = cache
-		}
-		var records []wildkey.Record
-		var keys []wildkey.Key
-		for n := range 100 {
-			keys = append(keys, wildkey.K(n))
-			records = append(records, rec(keys[n], "v"))
-		}
-		everything := wildkey.MustParsePattern("**")
-		if n, err := caches[1].PutEach(ctx, slices.Values(records), nil); n != 100 || err != nil {
-			t.Errorf("PutEach: %d, %v", n, err)
-		}
-		for _, move := range [][2]int{{1, 7}, {7, 1}, {1, 7}} {
-			if n, err := caches[move[0]].MoveTo(ctx, caches[move[1]]); n != 100 || err != nil {
-				t.Errorf("MoveTo %d shards: %d, %v", move[1], n, err)
-			}
-		}
-		cache := caches[7]
-		values, err := cache.GetMany(ctx, keys...)
-		if err != nil || slices.ContainsFunc(values, func(value []byte) bool { return string(value) != "v" }) {
-			t.Errorf("GetMany: %s, %v", values, err)
-		}
-		for name, call := range map[string]func() (int, error){
-			"Reindex": func() (int, error) { return cache.Reindex(ctx) },
-			"Count":   func() (int, error) { return cache.Count(ctx, everything) },
-			"All":     func() (int, error) { found, err := cache.All(ctx, everything); return len(found), err },
-			"Touch":   func() (int, error) { return cache.TouchMatch(ctx, 0, everything) },
-		} {
-			if n, err := call(); n != 100 || err != nil {
-				t.Errorf("%s: %d, %v", name, n, err)
-			}
-		}
-		if n, err := cache.DeleteMatch(ctx, everything); n != 100 || err != nil {
-			t.Errorf("DeleteMatch: %d, %v", n, err)
-		}
-	}, "--cluster-enabled", "yes")
 }
 
 // TestGetAllocates no more than two things beyond what go-redis does.

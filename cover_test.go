@@ -52,7 +52,35 @@ func runScripts(t *testing.T, setUp func(*luatest.Engine)) {
 					t.Errorf("%s: %.200q %.200q: %v, want BADARG", script.Name, call.keys, call.args, err)
 				}
 			}
+			if script.Name == "match" {
+				runMoves(t, b, digest)
+			}
 		})
+	}
+}
+
+// runMoves has match.lua look a record up as its slot moves, at the node that it
+// leaves and at the one that it has yet to come to.
+func runMoves(t *testing.T, b *backend, digest string) {
+	t.Helper()
+	const nonLocal = "ERR Script attempted to access a non local key in a cluster node"
+	b.do(t, "FLUSHALL")
+	b.do(t, "ZADD", "{t}/keys", 0, "there", 0, "yet to come")
+	b.do(t, "SET", "{t}:there", "v")
+	client := clientOf(t, b, func(o *redis.Options) { o.MaxRetries = -1 }) // go-redis calls again at TRYAGAIN
+	for _, row := range []struct {
+		call        int // TIME, ZRANGEBYLEX, MGET of there, MGET of yet to come, MGET of that and the index
+		reply, want string
+	}{
+		{3, nonLocal, "TRYAGAIN match: the slot moves"},
+		{5, nonLocal, "TRYAGAIN match: the slot moves"},
+		{3, "WRONGTYPE of anything else", "WRONGTYPE of anything else"},
+	} {
+		b.engine.FailCall(row.call, luatest.Error(row.reply))
+		err := client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry"}, "values", "", 9, 9, 99, "**").Err()
+		if !redis.HasErrorPrefix(err, row.want) {
+			t.Errorf("match.lua, where call %d fails with %s: %v, want %s", row.call, row.reply, err, row.want)
+		}
 	}
 }
 

@@ -88,6 +88,72 @@ func ExampleCache_Put() {
 	// worker 1, half done, <nil>
 }
 
+// A job that just one of many workers does, although calls are sent twice: here
+// each, as by go-redis where a connection breaks before the reply.
+func Example_exactlyOnce() {
+	ctx, client := context.Background(), luatest.New().Client()
+	client.AddHook(sendTwice{})
+	cache, err := wildkey.New(client, wildkey.Options{Namespace: "app", TTL: time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for job := range 2 {
+		if err := cache.Put(ctx, wildkey.Record{Key: wildkey.K("job", job), Value: []byte("waiting")}); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	// Take finds the record gone that it has taken itself.
+	_, err = cache.Take(ctx, wildkey.K("job", 0))
+	fmt.Println(err)
+
+	job := wildkey.K("job", 1)
+	fmt.Println(claim(ctx, cache, job, "worker 1, claim 8c1f"))
+	fmt.Println(claim(ctx, cache, job, "worker 2, claim 07ab"))
+	// Worker 1 does the job, and then deletes it, as often as it takes.
+	_, err = cache.Delete(ctx, job)
+	fmt.Println(err)
+	// Output:
+	// wildkey: not found
+	// true <nil>
+	// false <nil>
+	// <nil>
+}
+
+// claim turns the record, if it is waiting, into that of a claim, and reports
+// whether it is. The text of a claim is one that no other claim has. After an
+// error, claim may be called again with the same text, until there is none.
+func claim(ctx context.Context, cache *wildkey.Cache, job wildkey.Key, text string) (bool, error) {
+	record := wildkey.Record{Key: job, Value: []byte(text), If: wildkey.Equal([]byte("waiting"))}
+	if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
+		return err == nil, err
+	}
+	// It is another's, or its own: written by this call, which was sent twice.
+	value, err := cache.Get(ctx, job)
+	if errors.Is(err, wildkey.ErrNotFound) {
+		return false, nil
+	}
+	return string(value) == text, err
+}
+
+// sendTwice is a go-redis hook that loses the first reply of each script.
+type sendTwice struct{}
+
+func (sendTwice) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (sendTwice) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if err := next(ctx, cmd); err != nil || cmd.Name() != "evalsha" {
+			return err
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (sendTwice) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
 func ExampleCache_GetMany() {
 	ctx, cache := context.Background(), newCache()
 	err := cache.Put(ctx,

@@ -1,13 +1,17 @@
 package wildkey
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha1"
 	"embed"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -47,21 +51,20 @@ func readScript(name string) Script {
 	return Script{Name: name, Source: string(source), SHA1: hex.EncodeToString(digest[:])}
 }
 
-// loader calls scripts by digest, and loads those that the server lacks. It
-// never falls back on EVAL: a server may evict what came with EVAL.
+// loader calls scripts by digest, and loads those that the server lacks: on
+// every node of a cluster and, if that is not enough, on the one to which a call
+// is sent. It never falls back on EVAL: a server may evict what came with EVAL.
 type loader struct {
 	client    redis.Scripter
 	preloaded bool
 	noEvalRO  atomic.Bool // the server is older than Redis 7.0, which brought EVALSHA_RO
 }
 
-// provide loads the script, on all nodes of a redis.ClusterClient, or looks for a preloaded one.
+// provide loads the script, on all nodes of a redis.ClusterClient that answer,
+// or looks for a preloaded one.
 func (l *loader) provide(ctx context.Context, script Script) error {
 	if !l.preloaded {
-		if err := l.client.ScriptLoad(ctx, script.Source).Err(); err != nil {
-			return fmt.Errorf("wildkey: SCRIPT LOAD %s.lua: %w", script.Name, err)
-		}
-		return nil
+		return load(ctx, l.client, script)
 	}
 	exists, err := l.client.ScriptExists(ctx, script.SHA1).Result()
 	if err != nil {
@@ -73,15 +76,60 @@ func (l *loader) provide(ctx context.Context, script Script) error {
 	return nil
 }
 
+func load(ctx context.Context, client redis.Scripter, script Script) error {
+	if err := client.ScriptLoad(ctx, script.Source).Err(); err != nil {
+		return fmt.Errorf("wildkey: SCRIPT LOAD %s.lua: %w", script.Name, err)
+	}
+	return nil
+}
+
+// loadAtRedirection loads the script on the node to which the master of the
+// keys sends a call for them: one that is being given their slot, or has it so
+// lately that no list of nodes has it yet.
+func loadAtRedirection(ctx context.Context, cluster *redis.ClusterClient, script Script, keys []string) error {
+	master, err := cluster.MasterForKey(ctx, keys[0])
+	if err != nil {
+		return fmt.Errorf("wildkey: %s.lua: %w", script.Name, err)
+	}
+	var redirection interface {
+		error
+		Addr() string
+	}
+	if !errors.As(refusal(ctx, master, keys), &redirection) {
+		return nil
+	}
+	options, addr := *master.Options(), redirection.Addr()
+	if colon := strings.LastIndexByte(addr, ':'); colon > 0 { // Redis writes ::1:6379
+		options.Addr = net.JoinHostPort(strings.Trim(addr[:colon], "[]"), addr[colon+1:])
+	}
+	options.PushNotificationProcessor = nil // each client has its own
+	node := cluster.Options().NewClient(&options)
+	defer node.Close()
+	return load(ctx, node, script)
+}
+
+// refusal returns why a node would run no script with these keys, such as MOVED,
+// ASK or TRYAGAIN. It calls a digest that no script has.
+func refusal(ctx context.Context, node redis.Scripter, keys []string) error {
+	err := node.EvalSha(ctx, strings.Repeat("0", 2*sha1.Size), keys).Err()
+	if isMissing(err) {
+		return nil
+	}
+	return err
+}
+
 // run calls a script. An error of the Cmd wraps Redis's own or a sentinel.
 func (l *loader) run(ctx context.Context, script Script, keys []string, args ...any) *redis.Cmd {
 	cmd := l.call(ctx, script, keys, args)
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") && !l.preloaded {
-		if err := l.provide(ctx, script); err != nil {
-			cmd.SetErr(err)
-			return cmd
-		}
+	var loading error
+	if isMissing(cmd.Err()) && !l.preloaded {
+		// A node that is down fails the loading, and need not be the one that is called.
+		loading = l.provide(ctx, script)
 		cmd = l.call(ctx, script, keys, args)
+		if cluster, ok := l.client.(*redis.ClusterClient); ok && isMissing(cmd.Err()) {
+			loading = cmp.Or(loadAtRedirection(ctx, cluster, script, keys), loading)
+			cmd = l.call(ctx, script, keys, args)
+		}
 	}
 	err := cmd.Err()
 	if err != nil && wrapping.MatchString(err.Error()) {
@@ -89,7 +137,9 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 	}
 	switch {
 	case err == nil:
-	case redis.HasErrorPrefix(err, "NOSCRIPT"):
+	case isMissing(err) && loading != nil:
+		cmd.SetErr(loading)
+	case isMissing(err):
 		cmd.SetErr(fmt.Errorf("%w: %s.lua %s", ErrScriptMissing, script.Name, script.SHA1))
 	case redis.HasErrorPrefix(err, "BADARG"):
 		cmd.SetErr(fmt.Errorf("%w: %w", ErrBadArgument, err))
@@ -99,8 +149,11 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 	return cmd
 }
 
-// wrapping is what Redis 6.2 puts before an error that a script has raised.
-var wrapping = regexp.MustCompile(`^ERR Error running script .*@user_script: ?\d+: -?`)
+func isMissing(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
+
+// wrapping is what Redis 6.2 puts before an error that a script has raised, or
+// passed on.
+var wrapping = regexp.MustCompile(`^(?:ERR Error running script .*)?@user_script: ?\d+: -?`)
 
 func typedAs[T ~string](_ T, text string) T { return T(text) }
 

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Shard returns the shard that the key lies in, 0 to shards-1, where the first
@@ -92,6 +94,27 @@ func (c *Cache) checkShard(s *shard, keys []Key) error {
 }
 
 func (s *shard) tag() string { return strings.TrimSuffix(s.prefix, ":") }
+
+// master returns the node of a cluster that has all that is in the shard.
+func (s *shard) master(ctx context.Context, cluster *redis.ClusterClient) (*redis.Client, error) {
+	for again := false; ; again = true {
+		master, err := cluster.MasterForKey(ctx, s.prefix)
+		if err == nil {
+			err = s.isWhole(ctx, master)
+		}
+		if _, moved := redis.IsMovedError(err); !moved || again {
+			return master, err
+		}
+		// The client's list of the slots is old. It is read anew before all masters are called.
+		_ = cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
+	}
+}
+
+// isWhole returns an error unless all that is in the shard is on this node: one
+// key that is there and one that no shard has are refused while the slot moves.
+func (s *shard) isWhole(ctx context.Context, node *redis.Client) error {
+	return refusal(ctx, node, []string{s.indexes[0], s.prefix})
+}
 
 // part is what a list of keys has in one shard.
 type part struct {

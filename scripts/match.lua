@@ -10,13 +10,14 @@
 --             term    =LITERAL this segment; ^PREFIX one that starts so; * any one; ** zero or more, last only; and
 --                     all of them such that a key of 4096 bytes can match
 -- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: expired or no record
--- ERRORS    BADARG match: ...; from the server: NOPERM, WRONGTYPE
--- COST      O(reads + L log N), L the leaps, at most one an entry read; a look-up for each of M matches, for keys
---             and count only while entries have expired; calls: at most 3 + reads + M
+-- ERRORS    BADARG match: ...; TRYAGAIN match: ..., while the slot moves; from the server: NOPERM, WRONGTYPE
+-- COST      O(reads + L log N), L the leaps, at most one an entry read; a look-up for each of M matches, for keys and
+--             count only while entries have expired; one more for S stale ones; calls: at most 3 + reads + M + S
 -- COMMANDS  MGET TIME ZCOUNT ZRANGEBYLEX ZSCORE
 
 local order, expiry, want, cursor = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local function refuse(...) return redis.error_reply('BADARG match: ' .. string.format(...)) end
+local try_again = redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node')
 
 -- Byte order, as sorted sets have it: Lua's own < on strings follows the server's locale.
 local function before(a, b)
@@ -109,7 +110,14 @@ while more and work < reads and matches < limit do
     elseif not leap then
       local live, value, size
       if want == 'values' then
-        value = redis.call('MGET', tag .. ':' .. entry)[1]
+        local record = tag .. ':' .. entry
+        local found = redis.pcall('MGET', record)
+        -- A node to which the slot moves has nil for a record yet to come; two keys it refuses for want of one.
+        if found[1] == false then found = redis.pcall('MGET', record, order) end
+        local failure = found['err']
+        if failure and string.find(failure, 'non local key', 1, true) then return try_again end
+        if failure then return found end
+        value = found[1]
         live, size = value, #entry + (value and #value or 0)
       else
         local expires_at = expired > 0 and redis.call('ZSCORE', expiry, entry)

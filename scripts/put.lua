@@ -75,10 +75,12 @@ end
 -- A foreign key in the place of the expiry index is found out here, before anything is written.
 local found = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, 64 + 2 * count)
 -- EXISTS has Redis delete what has expired, or a clock set back would revive a record that the index has forgotten.
--- Where it fails, in a slot that is on the move, nothing is purged.
+-- While the slot moves a record may be on another node: two keys, of which one is missing, are then an error.
 local expired = {}
 for _, member in ipairs(found) do
-  if expires_at[member] == nil and redis.pcall('EXISTS', prefix .. member) == 0 then expired[#expired + 1] = member end
+  if expires_at[member] == nil and redis.pcall('EXISTS', prefix .. member, expiry) == 1 then
+    expired[#expired + 1] = member
+  end
 end
 
 -- Write: index first, record last, so that no record is ever unknown to the index.

@@ -38,9 +38,10 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local found = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, limit)
 -- EXISTS has Redis delete what has expired, or a clock set back would revive a record that the index has forgotten.
+-- While the slot moves a record may be on another node: two keys, of which one is missing, are then an error.
 local expired, gone = {}, {}
 for _, member in ipairs(found) do
-  if redis.call('EXISTS', tag .. ':' .. member) == 0 then expired[#expired + 1] = member end
+  if redis.call('EXISTS', tag .. ':' .. member, expiry) == 1 then expired[#expired + 1] = member end
 end
 for i = 3, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 0 then gone[#gone + 1] = string.sub(KEYS[i], #tag + 2) end

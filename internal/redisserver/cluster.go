@@ -98,7 +98,8 @@ func (c *Cluster) Add() (*Server, error) {
 		return nil, err
 	}
 	return node, c.eventually("every node knows the new one", func(ctx context.Context, _ *redis.Client) bool {
-		return !slices.ContainsFunc(c.running(), func(other *Server) bool { return !other.knows(ctx, node) }) && c.agrees()
+		return !slices.ContainsFunc(c.running(), func(other *Server) bool { return !other.knows(ctx, node) }) &&
+			node.serves(ctx) && c.agrees()
 	})
 }
 
@@ -112,6 +113,13 @@ func (s *Server) knows(ctx context.Context, other *Server) bool {
 		}
 	}
 	return false
+}
+
+// serves reports whether a node takes part in the cluster: a new one waits for a while.
+func (s *Server) serves(ctx context.Context) bool {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer client.Close()
+	return strings.Contains(client.ClusterInfo(ctx).Val(), "cluster_state:ok")
 }
 
 // Reshard moves so many slots, with all that is in them, from one master to
@@ -159,11 +167,12 @@ func (c *Cluster) WaitUntilWhole(masters, replicas int) error {
 			!strings.Contains(info, fmt.Sprintf("cluster_size:%d\r", masters)) {
 			return false
 		}
-		linked := 0
+		linked, listed := 0, 0
 		for _, node := range c.Nodes {
 			linked += node.replicasInStep(ctx)
+			listed += node.replicasListed(ctx)
 		}
-		return linked == masters*replicas && c.agrees()
+		return linked == masters*replicas && listed == len(c.running())*masters*replicas && c.agrees()
 	})
 }
 
@@ -180,6 +189,22 @@ func (s *Server) replicasInStep(ctx context.Context) int {
 	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
 	defer client.Close()
 	return strings.Count(client.Info(ctx, "replication").Val(), "state=online")
+}
+
+// replicasListed is how many replicas a client learns of that asks this node.
+func (s *Server) replicasListed(ctx context.Context) int {
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, MaxRetries: -1})
+	defer client.Close()
+	replicas, slots := map[string]bool{}, redis.NewClusterSlotsCmd(ctx, "CLUSTER", "SLOTS") // what go-redis asks for
+	if err := client.Process(ctx, slots); err != nil {
+		return 0
+	}
+	for _, slots := range slots.Val() {
+		for _, node := range slots.Nodes[1:] {
+			replicas[node.Addr] = true
+		}
+	}
+	return len(replicas)
 }
 
 // agrees reports whether all nodes that run say the same of the slots.

@@ -104,7 +104,8 @@ func (p Program) start(args []string) (*Server, error) {
 	return s, nil
 }
 
-// launch starts the process, and waits until it answers.
+// launch starts the process, and waits until it has loaded what is in its
+// directory.
 func (s *Server) launch() error {
 	s.process, s.exited = exec.Command(s.Program.Path, s.options...), make(chan struct{})
 	s.process.Stdout, s.process.Stderr = &s.output, &s.output
@@ -153,11 +154,14 @@ func (s *Server) waitUntilUp() error {
 	for {
 		// Another server may have been quicker at the port: ask for our own directory.
 		answer, err := client.ConfigGet(ctx, "dir").Result()
-		if err == nil && answer["dir"] == s.dir {
-			return nil
+		if err == nil && answer["dir"] != s.dir {
+			err = fmt.Errorf("port taken by another server")
+		} else if err == nil {
+			// While it loads, it answers most commands with LOADING.
+			err = client.Ping(ctx).Err()
 		}
 		if err == nil {
-			err = fmt.Errorf("port taken by another server")
+			return nil
 		}
 		select {
 		case <-s.exited:

@@ -1,0 +1,421 @@
+package wildkey_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/invariant"
+	"github.com/wildkey/wildkey/internal/redisserver"
+)
+
+// TestCluster runs on one cluster of three masters and three replicas. The
+// subtests leave it whole, and empty.
+func TestCluster(t *testing.T) {
+	redisserver.EachCluster(t, 3, 1, func(t *testing.T, c *redisserver.Cluster) {
+		for _, test := range []struct {
+			name string
+			run  func(t *testing.T, c *redisserver.Cluster)
+		}{
+			{"verbs", testClusterVerbs},
+			{"scripts on every node", testScriptsOnEveryNode},
+			{"scripts gone from one node", testScriptsGoneFromOneNode},
+			{"scripts while a node is down", testScriptsWhileANodeIsDown},
+			{"pages from replicas", testPagesFromReplicas},
+			{"page while a slot moves", testPageWhileASlotMoves},
+			{"purge while a slot moves", testPurgeWhileASlotMoves},
+			{"reindex when a slot has moved", testReindexWhenASlotHasMoved},
+			{"a move lengthens lives", testMoveLengthensLives},
+			{"slot moves to a new node", testSlotMovesToANewNode},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				client := c.Client(t, nil)
+				test.run(t, c)
+				report, err := invariant.CheckCluster(ctx, client)
+				must(t, err)
+				for _, breach := range report.Breaches {
+					t.Error(breach)
+				}
+				flushAll(t, client)
+			})
+		}
+	})
+}
+
+// move is a slot on its way from one node to another, as redis-cli moves it.
+type move struct {
+	slot         int64
+	from, to     *redis.Client
+	fromID, toID string
+	others       []*redis.Client
+}
+
+// beginMove opens the slot of a key: from its owner to another master.
+func beginMove(t *testing.T, c *redisserver.Cluster, key string, to *redisserver.Server) *move {
+	t.Helper()
+	owner, err := c.Owner(key)
+	must(t, err)
+	if to == owner {
+		t.Fatal("the slot is there already")
+	}
+	m := &move{from: owner.Client(t), to: to.Client(t)}
+	m.slot = m.from.ClusterKeySlot(ctx, key).Val()
+	m.fromID, m.toID = m.from.Do(ctx, "CLUSTER", "MYID").Val().(string), m.to.Do(ctx, "CLUSTER", "MYID").Val().(string)
+	for _, node := range c.Nodes {
+		if node != owner && node != to {
+			m.others = append(m.others, node.Client(t))
+		}
+	}
+	must(t, m.to.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", m.fromID).Err())
+	must(t, m.from.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.toID).Err())
+	return m
+}
+
+// migrate moves keys.
+func (m *move) migrate(t *testing.T, keys ...string) {
+	t.Helper()
+	host, port, _ := strings.Cut(m.to.Options().Addr, ":")
+	args := []any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}
+	for _, key := range keys {
+		args = append(args, key)
+	}
+	if reply, err := m.from.Do(ctx, args...).Text(); reply != "OK" {
+		t.Fatalf("MIGRATE: %s, %v", reply, err)
+	}
+}
+
+// end moves what is left, and closes the slot.
+func (m *move) end(t *testing.T) {
+	t.Helper()
+	for {
+		left := m.from.ClusterGetKeysInSlot(ctx, int(m.slot), 100).Val()
+		if len(left) == 0 {
+			break
+		}
+		m.migrate(t, left...)
+	}
+	for _, node := range append([]*redis.Client{m.to, m.from}, m.others...) {
+		if err := node.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "NODE", m.toID).Err(); err != nil &&
+			!strings.Contains(err.Error(), "SETSLOT only with masters") {
+			t.Fatal(err)
+		}
+	}
+}
+
+// reindex makes up for the move of a slot, which leaves records the time that
+// they had left, and not the moment at which they were to expire.
+func reindex(t *testing.T, cache *wildkey.Cache, records int) {
+	t.Helper()
+	if n, err := cache.Reindex(ctx); n != records || err != nil {
+		t.Errorf("Reindex: %d, %v, want %d", n, err, records)
+	}
+}
+
+// otherMaster returns a master that does not have the slot of the key.
+func otherMaster(t *testing.T, c *redisserver.Cluster, key string) *redisserver.Server {
+	t.Helper()
+	owner, err := c.Owner(key)
+	must(t, err)
+	for _, node := range c.Nodes[:3] {
+		if node != owner {
+			return node
+		}
+	}
+	return nil
+}
+
+// testPageWhileASlotMoves: a page says that the slot moves, or is right.
+func testPageWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
+	order, expiry, records := "{test}/keys", "{test}/expiry", []string{"{test}:0", "{test}:1", "{test}:2"}
+	for _, row := range []struct {
+		name  string
+		moved [][]string
+	}{
+		{"indexes first", [][]string{{order}, {expiry}, {records[1]}, {records[0]}, {records[2]}}},
+		{"records first", [][]string{{records[1]}, {records[0], records[2]}, {expiry}, {order}}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			client := c.Client(t, nil)
+			cache := cacheWith(t, client, wildkey.Options{})
+			want := []string{"0=v", "1=v", "2=v"}
+			for n := range want {
+				must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+			}
+			m := beginMove(t, c, order, otherMaster(t, c, order))
+			for i, keys := range append([][]string{nil}, row.moved...) {
+				if keys != nil {
+					m.migrate(t, keys...)
+				}
+				found, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+				if err == nil {
+					if diff := cmp.Diff(want, entries(found)); diff != "" {
+						t.Errorf("when %d have moved (-want +got)\n%s", i, diff)
+					}
+				}
+			}
+			m.end(t)
+			reindex(t, cache, len(want))
+		})
+	}
+}
+
+// testPurgeWhileASlotMoves: a Put does not forget a record that outlives its
+// score, as a move makes them, and is on the other node.
+func testPurgeWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
+	const order, expiry, put, other = "{test}/keys", "{test}/expiry", "{test}:0", "{test}:1"
+	for name, moved := range map[string][]string{"to come": {order, expiry, put}, "gone": {other}} {
+		t.Run(name, func(t *testing.T) {
+			client := c.Client(t, nil)
+			cache := cacheWith(t, client, wildkey.Options{})
+			must(t, cache.Put(ctx, rec(wildkey.K(0), "v"), rec(wildkey.K(1), "v")))
+			must(t, client.ZAdd(ctx, expiry, redis.Z{Score: 1, Member: "1"}).Err())
+			m := beginMove(t, c, order, otherMaster(t, c, order))
+			m.migrate(t, moved...)
+			must(t, cache.Put(ctx, rec(wildkey.K(0), "w")))
+			m.end(t)
+			wantAll(t, cache, "**", "0=w", "1=v")
+			reindex(t, cache, 2)
+		})
+	}
+}
+
+// testReindexWhenASlotHasMoved: Reindex goes through the node that has the slot,
+// even where the client's list of slots is older, and through none while it moves.
+func testReindexWhenASlotHasMoved(t *testing.T, c *redisserver.Cluster) {
+	cache := cacheWith(t, c.Client(t, nil), wildkey.Options{})
+	for n := range 3 {
+		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+	}
+	m := beginMove(t, c, "{test}", otherMaster(t, c, "{test}"))
+	m.migrate(t, "{test}:1")
+	if n, err := cache.Reindex(ctx); !redis.IsTryAgainError(err) {
+		t.Errorf("Reindex while the slot moves: %d, %v, want TRYAGAIN", n, err)
+	}
+	m.end(t)
+	must(t, m.to.Del(ctx, "{test}/keys", "{test}/expiry").Err())
+	reindex(t, cache, 3)
+	wantAll(t, cache, "**", "0=v", "1=v", "2=v")
+}
+
+// testMoveLengthensLives: what a move of a slot does to the expiry of records,
+// and that Reindex makes up for it.
+func testMoveLengthensLives(t *testing.T, c *redisserver.Cluster) {
+	client := c.Client(t, nil)
+	cache := cacheWith(t, client, wildkey.Options{})
+	for n := range 3 {
+		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+	}
+	must(t, client.Set(ctx, "{test}", strings.Repeat("v", 20_000_000), 0).Err())
+	m := beginMove(t, c, "{test}", otherMaster(t, c, "{test}"))
+	// The first comes first and takes its time; that which the others have left is measured before.
+	m.migrate(t, "{test}", "{test}:0", "{test}:1", "{test}:2")
+	m.end(t)
+	report, err := invariant.CheckCluster(ctx, client)
+	must(t, err)
+	if len(report.Breaches) != 3 || !strings.Contains(report.Breaches[0], " expires at ") {
+		t.Errorf("after the move: %q, want another expiry than that of the index, of each", report.Breaches)
+	}
+	wantAll(t, cache, "**", "0=v", "1=v", "2=v")
+	reindex(t, cache, 3)
+}
+
+// testClusterVerbs is TestShardedVerbs on a cluster.
+func testClusterVerbs(t *testing.T, c *redisserver.Cluster) {
+	client := c.Client(t, nil)
+	for _, shards := range []int{1, 7, 48} {
+		t.Run(fmt.Sprint(shards), func(t *testing.T) {
+			testVerbs(t, client, wildkey.Options{Shards: shards, ShardSegments: 1})
+			flushAll(t, client)
+		})
+	}
+}
+
+// holdScripts holds every node to having all of the scripts.
+func holdScripts(t *testing.T, c *redisserver.Cluster) {
+	t.Helper()
+	for _, node := range c.Nodes {
+		for _, script := range wildkey.Scripts() {
+			if exists, err := node.Client(t).ScriptExists(ctx, script.SHA1).Result(); err != nil || !exists[0] {
+				t.Errorf("%s.lua on %s: %v, %v", script.Name, node.Addr, exists, err)
+			}
+		}
+	}
+}
+
+// flushScripts takes the scripts from nodes.
+func flushScripts(t *testing.T, nodes ...*redisserver.Server) {
+	t.Helper()
+	for _, node := range nodes {
+		must(t, node.Client(t).ScriptFlush(ctx).Err())
+	}
+}
+
+// callEach calls each script once for a key.
+func callEach(t *testing.T, cache *wildkey.Cache, key wildkey.Key) {
+	t.Helper()
+	must(t, cache.Put(ctx, rec(key, "v")))
+	if n, err := cache.Touch(ctx, time.Hour, key); n != 1 || err != nil {
+		t.Errorf("Touch: %d, %v", n, err)
+	}
+	if found, err := cache.All(ctx, wildkey.Under(key)); len(found) != 1 || err != nil {
+		t.Errorf("All: %v, %v", found, err)
+	}
+	if stats, err := cache.Sweep(ctx); stats != (wildkey.SweepStats{}) || err != nil {
+		t.Errorf("Sweep: %v, %v", stats, err)
+	}
+	if n, err := cache.Delete(ctx, key); n != 1 || err != nil {
+		t.Errorf("Delete: %d, %v", n, err)
+	}
+}
+
+// testScriptsOnEveryNode: Load, and each verb by itself, load on replicas too.
+func testScriptsOnEveryNode(t *testing.T, c *redisserver.Cluster) {
+	cache := cacheWith(t, c.Client(t, nil), wildkey.Options{})
+	for name, load := range map[string]func(){
+		"Load":  func() { must(t, cache.Load(ctx)) },
+		"verbs": func() { callEach(t, cache, wildkey.K("key")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			flushScripts(t, c.Nodes...)
+			load()
+			holdScripts(t, c)
+		})
+	}
+}
+
+// testScriptsGoneFromOneNode: the calls that it gets load them again.
+func testScriptsGoneFromOneNode(t *testing.T, c *redisserver.Cluster) {
+	cache := cacheWith(t, c.Client(t, nil), wildkey.Options{Shards: 48})
+	must(t, cache.Load(ctx))
+	for _, node := range c.Nodes {
+		flushScripts(t, node)
+		for n := range 10 {
+			callEach(t, cache, wildkey.K(n))
+		}
+	}
+}
+
+// testScriptsWhileANodeIsDown: a node that lacks a script gets it, whatever
+// has become of another one.
+func testScriptsWhileANodeIsDown(t *testing.T, c *redisserver.Cluster) {
+	cache := cacheWith(t, c.Client(t, nil), wildkey.Options{})
+	must(t, cache.Load(ctx))
+	owner, err := c.Owner("{test}")
+	must(t, err)
+	flushScripts(t, owner)
+	down := c.Nodes[len(c.Nodes)-1]
+	down.Kill()
+	callEach(t, cache, wildkey.K("key"))
+	if err := cache.Load(ctx); err == nil || !strings.Contains(err.Error(), "SCRIPT LOAD") {
+		t.Errorf("Load while a node is down: %v", err)
+	}
+	must(t, down.Restart())
+	must(t, c.WaitUntilWhole(3, 1))
+}
+
+// evalRO is how often a node has been asked for EVALSHA_RO, and how often for EVALSHA.
+func evalRO(t *testing.T, node *redisserver.Server) (reads, others int) {
+	t.Helper()
+	stats := node.Client(t).Info(ctx, "commandstats").Val()
+	for name, count := range map[string]*int{"evalsha_ro": &reads, "evalsha": &others} {
+		if _, found, ok := strings.Cut(stats, "cmdstat_"+name+":calls="); ok {
+			number, _, _ := strings.Cut(found, ",")
+			var err error
+			*count, err = strconv.Atoi(number)
+			must(t, err)
+		}
+	}
+	return reads, others
+}
+
+// testPagesFromReplicas: where the client asks for it, replicas serve what
+// reads, masters what writes.
+func testPagesFromReplicas(t *testing.T, c *redisserver.Cluster) {
+	if c.Nodes[0].Program.Before(7, 0) {
+		t.Skip("EVALSHA_RO came with Redis 7.0")
+	}
+	options := wildkey.Options{Shards: 48}
+	client := c.Client(t, nil)
+	writer := cacheWith(t, client, options)
+	want := []string{}
+	for n := range 100 {
+		must(t, writer.Put(ctx, rec(wildkey.K(100+n), "v")))
+		want = append(want, fmt.Sprintf("%d=v", 100+n))
+	}
+	must(t, client.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		return master.Do(ctx, "WAIT", 1, 10_000).Err()
+	}))
+	for name, set := range map[string]func(*redis.ClusterOptions){
+		"replicas":  func(o *redis.ClusterOptions) { o.ReadOnly = true },
+		"any nodes": func(o *redis.ClusterOptions) { o.RouteRandomly = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cache := cacheWith(t, c.Client(t, set), options)
+			// The replicas have no script at first.
+			flushScripts(t, c.Nodes...)
+			for _, node := range c.Nodes {
+				must(t, node.Client(t).ConfigResetStat(ctx).Err())
+			}
+			for range 5 {
+				wantAll(t, cache, "**", want...)
+				if n, err := cache.Count(ctx, wildkey.MustParsePattern("*")); n != 100 || err != nil {
+					t.Errorf("Count: %d, %v", n, err)
+				}
+			}
+			must(t, cache.Put(ctx, rec(wildkey.K(100), "v")))
+			if n, err := cache.Touch(ctx, 0, wildkey.K(100)); n != 1 || err != nil {
+				t.Errorf("Touch: %d, %v", n, err)
+			}
+			for _, node := range c.Nodes {
+				reads, others := evalRO(t, node)
+				isReplica := strings.Contains(node.Client(t).Info(ctx, "replication").Val(), "role:slave")
+				if isReplica && (reads == 0 || others > 0) || !isReplica && (reads > 0) != (name == "any nodes") {
+					t.Errorf("%s, a replica: %t, got %d EVALSHA_RO and %d EVALSHA", node.Addr, isReplica, reads, others)
+				}
+			}
+		})
+	}
+}
+
+// testSlotMovesToANewNode: a node without a slot, which no client knows of and
+// which has no script, is given the namespace's.
+func testSlotMovesToANewNode(t *testing.T, c *redisserver.Cluster) {
+	client := c.Client(t, nil)
+	cache := cacheWith(t, client, wildkey.Options{})
+	must(t, cache.Load(ctx))
+	for n := range 3 {
+		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+	}
+	added, err := c.Add()
+	must(t, err)
+	m := beginMove(t, c, "{test}", added)
+	m.migrate(t, "{test}/keys", "{test}/expiry", "{test}:0", "{test}:1", "{test}:2")
+	flushScripts(t, added)
+	everything := wildkey.MustParsePattern("**")
+	if n, err := cache.Count(ctx, everything); n != 3 || err != nil {
+		t.Errorf("Count: %d, %v", n, err)
+	}
+	must(t, cache.Put(ctx, rec(wildkey.K(0), "new")))
+	if n, err := cache.TouchMatch(ctx, 0, everything); n != 3 || err != nil {
+		t.Errorf("TouchMatch: %d, %v", n, err)
+	}
+	m.end(t)
+	flushScripts(t, added)
+	must(t, cache.Put(ctx, rec(wildkey.K(3), "v")))
+	wantAll(t, cache, "**", "0=new", "1=v", "2=v", "3=v")
+	reindex(t, cache, 4)
+}
+
+func flushAll(t *testing.T, client *redis.ClusterClient) {
+	t.Helper()
+	must(t, client.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		return master.FlushAll(ctx).Err()
+	}))
+}
