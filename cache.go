@@ -6,9 +6,10 @@
 //
 // When a connection breaks or a server does not answer in time, the error says
 // nothing of what the call has done: it was done, or was not, or will be done yet,
-// even after later calls. It never is done by half. Before it gives up, go-redis
-// sends a call again, up to redis.Options.MaxRetries times, so that one which
-// returns no such error may have been done twice too. Of that a caller sees:
+// even after later calls. What is one atomic call is never done by half. Before
+// it gives up, go-redis sends a call again, up to redis.Options.MaxRetries times,
+// so that one which returns no such error may have been done twice too. Of that a
+// caller sees:
 //
 //   - Nothing, with what reads, and with Sweep, Reindex, MoveTo and Load.
 //   - With Delete, Touch, and Put without a condition: the same as once, unless
@@ -396,8 +397,6 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 // TTL, and returns how many it met: the repair after an index was deleted or,
 // under allkeys-*, evicted. For each shard it goes through the keyspace of the
 // server that has it with SCAN, which may give a record twice: it counts twice.
-// Before Redis 7.2 a record may lose the milliseconds that its call takes, one
-// more than another, and so records that were put together expire apart.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
 		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
