@@ -6,9 +6,10 @@
 //
 // When a connection breaks or a server does not answer in time, the error says
 // nothing of what the call has done: it was done, or was not, or will be done yet,
-// even after later calls. It never is done by half. Before it gives up, go-redis
-// sends a call again, up to redis.Options.MaxRetries times, so that one which
-// returns no such error may have been done twice too. Of that a caller sees:
+// even after later calls. What is one atomic call is never done by half. Before
+// it gives up, go-redis sends a call again, up to redis.Options.MaxRetries times,
+// so that one which returns no such error may have been done twice too. Of that a
+// caller sees:
 //
 //   - Nothing, with what reads, and with Sweep, Reindex, MoveTo and Load.
 //   - With Delete, Touch, and Put without a condition: the same as once, unless

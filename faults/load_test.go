@@ -508,6 +508,12 @@ func (w *worker) deleteMatch() error {
 		return err
 	}
 	n, err := w.cache.DeleteMatch(ctx, patternOf(user))
+	if w.evicts && err == nil { // with an index gone, it finds and deletes less
+		for _, f := range user {
+			f.may = append(f.may, "")
+		}
+		return nil
+	}
 	return w.met("DeleteMatch", n, err, user, true)
 }
 

@@ -166,7 +166,8 @@ func kindOf(err error) string {
 		return "no free connection"
 	case errors.As(err, &network) && network.Timeout():
 		return "timeout"
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE):
 		return "connection broken"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
