@@ -18,6 +18,7 @@ type state struct {
 	bytes   int64
 	expires int64 // Unix ms; 0: never
 	blur    int64 // how much later it may expire in truth, in ms
+	loose   bool  // not all of one moment: others may have written meanwhile
 
 	inOrder, inExpiry          bool // where indexes were asked for
 	orderScore, expiresByScore float64
@@ -33,7 +34,8 @@ const (
 )
 
 // snapshot returns the states of the records, those of each shard of one
-// moment: nothing else is done on its server between the commands.
+// moment: nothing else is done on its server between the commands. A server
+// whose memory is full queues nothing for that, and its states are loose.
 func (s *session) snapshot(ctx context.Context, places []place, ask facts) ([]state, error) {
 	var tags []string
 	at := map[string][]int{} // the shard's places
@@ -77,7 +79,7 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 	if err != nil {
 		return nil, err
 	}
-	_, err = node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	questionnaire := func(tx redis.Pipeliner) error {
 		before = tx.Time(ctx)
 		for i, key := range encoded {
 			name, q := place{tag, key}.name(), &questions[i]
@@ -95,7 +97,12 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 		}
 		after = tx.Time(ctx)
 		return nil
-	})
+	}
+	_, err = node.TxPipelined(ctx, questionnaire)
+	loose := redis.HasErrorPrefix(err, "EXECABORT")
+	if loose {
+		_, err = node.Pipelined(ctx, questionnaire)
+	}
 	// A missing key or one of another type is an answer about that record.
 	if err != nil && err != redis.Nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return nil, fmt.Errorf("reading records: %w", err)
@@ -106,7 +113,7 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", expiryCommand, err)
 		}
-		st := state{place: place{tag, encoded[i]}, now: before.Val(), live: at != -2}
+		st := state{place: place{tag, encoded[i]}, now: before.Val(), live: at != -2, loose: loose}
 		if at >= 0 {
 			st.expires = at
 		}
