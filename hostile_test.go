@@ -62,6 +62,9 @@ func TestHostileCalls(t *testing.T) {
 	}
 	t.Run("engine", func(t *testing.T) { attack(t, newVictim(t, luatest.New(), nil), *hostileRounds) })
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		if server.Program.Before(7, 0) {
+			t.Skip("this server cannot tell the millisecond at which a record expires, and no change may go unseen")
+		}
 		attack(t, newVictim(t, nil, server), max(1, *hostileRounds/3))
 	})
 }
@@ -489,7 +492,8 @@ func (v *victim) run(args []string) (reply any, made map[string]int, after rawSt
 	}
 	replies := v.do([]string{"CONFIG", "RESETSTAT"}, args, []string{"INFO", "commandstats"}, snapshot)
 	for _, stat := range callsOf.FindAllStringSubmatch(replies[2].(string), -1) {
-		if name := strings.ToUpper(stat[1]); name != "EVALSHA" {
+		// Redis 6.2 counts the CONFIG from above too.
+		if name := strings.ToUpper(stat[1]); name != "EVALSHA" && name != "CONFIG" {
 			made[name], _ = strconv.Atoi(stat[2])
 		}
 	}
@@ -756,7 +760,7 @@ func (v *victim) checkReply(
 	}
 	if !isList || len(items) != 4 {
 		found("it is no page")
-		return "local reads, M = 0, 0", false
+		return "local reads, M, S = 0, 0, 0", false
 	}
 	return v.checkPage(argv, items, found), false
 }
@@ -795,5 +799,5 @@ func (v *victim) checkPage(argv []string, page []any, found func(format string, 
 		found("it would not take its own cursor")
 	}
 	// One more may have been looked up that did not fit.
-	return fmt.Sprintf("local reads, M = %d, %d", read, matches+len(stale)+1)
+	return fmt.Sprintf("local reads, M, S = %d, %d, %d", read, matches+len(stale)+1, len(stale)+1)
 }

@@ -223,8 +223,10 @@ class Wildkey:
         try:
             # match.lua never writes: replicas and users without write permission run it.
             return self._client.execute_command(self._eval_ro, *words)
-        except redis.ResponseError as error:
-            if "unknown command" not in str(error) or self._eval_ro == "EVALSHA":
+        except redis.RedisError as error:
+            # Said by the server, or by redis.cluster, which asks it for its commands.
+            unknown = "unknown command" in str(error) or "doesn't exist in Redis commands" in str(error)
+            if not unknown or self._eval_ro == "EVALSHA":
                 raise
             self._eval_ro = "EVALSHA"  # Redis before 7.0
             return self._client.execute_command(self._eval_ro, *words)
