@@ -112,12 +112,14 @@ while more and work < reads and matches < limit do
       if want == 'values' then
         local record = tag .. ':' .. entry
         local found = redis.pcall('MGET', record)
-        -- A node to which the slot moves has nil for a record yet to come; two keys it refuses for want of one.
-        if found[1] == false then found = redis.pcall('MGET', record, order) end
-        local failure = found['err']
-        if failure and string.find(failure, 'non local key', 1, true) then return try_again end
-        if failure then return found end
         value = found[1]
+        if not value then
+          -- A node to which the slot moves has nil for a record yet to come; two keys it refuses for want of one.
+          if value == false then found = redis.pcall('MGET', record, order) end
+          local failure = found['err']
+          if failure and string.find(failure, 'non local key', 1, true) then return try_again end
+          if failure then return found end
+        end
         live, size = value, #entry + (value and #value or 0)
       else
         local expires_at = expired > 0 and redis.call('ZSCORE', expiry, entry)
