@@ -162,9 +162,9 @@ func (c *Cluster) Owner(key string) (*Server, error) {
 // which has its replicas, in step with it.
 func (c *Cluster) WaitUntilWhole(masters, replicas int) error {
 	return c.eventually("the cluster is whole", func(ctx context.Context, client *redis.Client) bool {
-		info := client.ClusterInfo(ctx).Val()
-		if !strings.Contains(info, "cluster_state:ok") ||
-			!strings.Contains(info, fmt.Sprintf("cluster_size:%d\r", masters)) {
+		// Each node finds out for itself, and refuses calls until it has.
+		if slices.ContainsFunc(c.running(), func(node *Server) bool { return !node.serves(ctx) }) ||
+			!strings.Contains(client.ClusterInfo(ctx).Val(), fmt.Sprintf("cluster_size:%d\r", masters)) {
 			return false
 		}
 		linked, listed := 0, 0
