@@ -406,6 +406,9 @@ func (b bounds) worst(script string) (locals, at string) {
 	case "sweep":
 		return fmt.Sprintf("local n, p, d = %d, 0, %d", b.Reads, b.Reads),
 			fmt.Sprintf("%d suspects, what one page can find, all of them gone", b.Reads)
+	case "touch":
+		return fmt.Sprintf("local n, M, k = %d, %d, %d", n, n, n),
+			fmt.Sprintf("%d records, all of them live and to keep their ttl", n)
 	}
 	return fmt.Sprintf("local n, M = %d, %d", n, n), fmt.Sprintf("%d records, all of them live", n)
 }

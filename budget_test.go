@@ -89,13 +89,26 @@ func TestCallBudgets(t *testing.T) {
 
 				count := fmt.Sprintf("local n, M = %d, %d", n, n)
 				touch := calls(func() error { _, err := cache.Touch(ctx, time.Minute, keys...); return err })
-				hold("touch", touch, callBudget(t, b, "touch", count, false))
+				hold("touch", touch, callBudget(t, b, "touch", count+"; local k = 0", false))
 
-				digest := load(t, b.client, "sweep")
 				names := []string{"{test}/keys", "{test}/expiry"}
+				keep := slices.Repeat([]any{"keep"}, n)
 				for _, key := range keys {
-					b.do(t, "DEL", "{test}:"+key.String())
 					names = append(names, "{test}:"+key.String())
+				}
+				for i, record := range records {
+					if record.TTL == wildkey.NoExpiry {
+						b.do(t, "PERSIST", names[2+i])
+					}
+				}
+				digest := load(t, b.client, "touch")
+				touch = calls(func() error { return b.client.EvalSha(ctx, digest, names, keep...).Err() })
+				hold("touch with keep", touch,
+					callBudget(t, b, "touch", fmt.Sprintf("%s; local k = %d", count, n-timeless), false))
+
+				digest = load(t, b.client, "sweep")
+				for _, name := range names[2:] {
+					b.do(t, "DEL", name)
 				}
 				for i := range n {
 					b.do(t, "ZADD", "{test}/expiry", 1, fmt.Sprintf("old:%d", i))

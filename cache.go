@@ -403,8 +403,9 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 // under allkeys-*, evicted. For each shard it goes through the keyspace of the
 // server that has it with SCAN, which may give a record twice: it counts twice.
 // While the slot of a shard moves between nodes of a cluster it fails: TRYAGAIN, ASK.
-// Before Redis 7.2 a record may lose the milliseconds that its call takes, one
-// more than another, and so records that were put together expire apart.
+// Before Redis 7.2 a record of which the expiry index knows nothing any more may
+// get the milliseconds that its call takes on top, one more than another, and so
+// records that were put together expire apart.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
 		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))

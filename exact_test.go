@@ -63,6 +63,56 @@ func TestExpiryIsExact(t *testing.T) {
 	})
 }
 
+// TestKeep: a record that is indexed again expires as its score says, if that is
+// what the time that it has left comes to; and else as that says.
+func TestKeep(t *testing.T) {
+	onEngine(t, func(t *testing.T, b *backend) {
+		now := time.UnixMilli(1_700_000_000_000)
+		b.engine.SetNow(now)
+		const expiresAt = 1_700_000_060_000
+		for score, want := range map[string]int64{
+			"1700000059001": 1_700_000_059_001, // the clock before Redis 7.2, in a call of almost a second
+			"1700000059000": expiresAt,
+			"1700000060001": expiresAt,
+			"inf":           expiresAt,
+			"-inf":          expiresAt,
+		} {
+			must(t, b.client.Set(ctx, "{test}:a", "v", time.Minute).Err())
+			b.do(t, "ZADD", "{test}/expiry", score, "a")
+			if n, err := b.cache(t, wildkey.Options{}).Reindex(ctx); n != 1 || err != nil {
+				t.Errorf("Reindex: %d, %v", n, err)
+			}
+			if got := b.do(t, "PEXPIRETIME", "{test}:a"); got != want {
+				t.Errorf("with the score %s the record expires at %d, want %d", score, got, want)
+			}
+			b.checkInvariant(t)
+		}
+	})
+}
+
+// TestReindexKeepsTimes: records that were put together go on to expire
+// together, on servers whose clock goes on during a script too.
+func TestReindexKeepsTimes(t *testing.T) {
+	onBackends(t, func(t *testing.T, b *backend) {
+		cache := b.cache(t, wildkey.Options{MaxRecords: 1000})
+		var records []wildkey.Record
+		for i := range 1000 {
+			records = append(records, rec(wildkey.K("n", i), "v"))
+		}
+		must(t, cache.Put(ctx, records...))
+		before := b.client.ZRangeWithScores(ctx, "{test}/expiry", 0, -1).Val()
+		for range 5 {
+			if n, err := cache.Reindex(ctx); n != len(records) || err != nil {
+				t.Errorf("Reindex: %d, %v", n, err)
+			}
+		}
+		if diff := cmp.Diff(before, b.client.ZRangeWithScores(ctx, "{test}/expiry", 0, -1).Val()); diff != "" {
+			t.Errorf("the times (-before +after)\n%s", diff)
+		}
+		b.checkInvariant(t)
+	})
+}
+
 // TestClockSetBack: no record comes back that the indexes have forgotten.
 func TestClockSetBack(t *testing.T) {
 	everything := wildkey.MustParsePattern("**")
@@ -105,9 +155,9 @@ func TestOrderOfWrites(t *testing.T) {
 				return cache.Put(ctx, wildkey.Record{Key: c, TTL: wildkey.NoExpiry, If: wildkey.Absent})
 			}, "TIME, EXISTS c, ZRANGEBYSCORE expiry, ZADD keys, ZREM expiry, SET c"},
 			{"Touch", func() error { _, err := cache.Touch(ctx, time.Minute, a); return err },
-				"ZCARD expiry, TIME, PTTL a, ZADD keys, ZADD expiry, PEXPIREAT a"},
+				"ZCARD expiry, PTTL a, TIME, ZADD keys, ZADD expiry, PEXPIREAT a"},
 			{"Touch with NoExpiry", func() error { _, err := cache.Touch(ctx, wildkey.NoExpiry, a); return err },
-				"ZCARD expiry, TIME, PTTL a, ZADD keys, ZREM expiry, PERSIST a"},
+				"ZCARD expiry, PTTL a, TIME, ZADD keys, ZREM expiry, PERSIST a"},
 			{"All", func() error { _, err := cache.All(ctx, wildkey.MustParsePattern("**")); return err },
 				"TIME, ZRANGEBYLEX keys, MGET a, MGET c"},
 			{"Count", func() error { _, err := cache.Count(ctx, wildkey.MustParsePattern("**")); return err },

@@ -52,7 +52,7 @@ func TestFaults(t *testing.T) {
 // The commands that the scripts may use.
 var (
 	writingCommands = strings.Fields("PERSIST PEXPIREAT SET UNLINK ZADD ZREM")
-	readingCommands = strings.Fields("EXISTS GET MGET PTTL TIME ZCARD ZCOUNT ZRANGEBYSCORE")
+	readingCommands = strings.Fields("EXISTS GET MGET PTTL TIME ZCARD ZCOUNT ZRANGEBYSCORE ZSCORE")
 )
 
 // sweptCall is one EVALSHA of the corpus, taken apart.

@@ -731,7 +731,13 @@ func (v *victim) checkReply(
 		if !isNumber || number < 0 || number > int64(n) {
 			found("it touched %d records", n)
 		}
-		return fmt.Sprintf("local n, M = %d, %d", n, number), false
+		keep := 0
+		for _, ttl := range argv {
+			if ttl == "keep" {
+				keep++
+			}
+		}
+		return fmt.Sprintf("local n, M, k = %d, %d, %d", n, number, min(keep, int(number))), false
 	case "delete":
 		if argv[0] == "count" {
 			if !isNumber || number < 0 || number > int64(n) {

@@ -320,7 +320,7 @@ func (w *worker) putUser() error {
 	if err != nil {
 		return err
 	}
-	// Never a short TTL: Reindex may take a few milliseconds from some of the sessions.
+	// Never a short TTL: records that have moved with their slot, or that Reindex has no score of, expire apart.
 	value := w.value()
 	ttl := []time.Duration{0, time.Hour, wildkey.NoExpiry}[w.IntN(3)]
 	var records []wildkey.Record

@@ -3,8 +3,8 @@
 -- ARGV      per record: ttl, whole milliseconds, 0: never expires; or keep: the time left, set anew to the millisecond
 -- RETURNS   how many of the records are live
 -- ERRORS    BADARG touch: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
--- COST      O(n log N); calls: 2 + n + 3 * M, M the live records
--- COMMANDS  PERSIST PEXPIREAT PTTL TIME ZADD ZCARD ZREM
+-- COST      O(n log N); calls: 2 + n + k + 3 * M, M the live records, k those of them that keep a TTL
+-- COMMANDS  PERSIST PEXPIREAT PTTL TIME ZADD ZCARD ZREM ZSCORE
 
 local order, expiry, count = KEYS[1], KEYS[2], #KEYS - 2
 local function refuse(...) return redis.error_reply('BADARG touch: ' .. string.format(...)) end
@@ -32,32 +32,41 @@ end
 
 -- Read. A foreign key in the place of the expiry index is found out here, before anything is written.
 redis.call('ZCARD', expiry)
+local live, lefts, scores = 0, {}, {}
+for i, member in ipairs(members) do
+  lefts[i] = redis.call('PTTL', KEYS[i + 2])
+  scores[i] = ARGV[i] == 'keep' and lefts[i] >= 0 and redis.call('ZSCORE', expiry, member)
+  live = live + (lefts[i] == -2 and 0 or 1)
+end
+-- Before Redis 7.2 the clock goes on during a script, and may be set ahead: a time left that is added to a TIME from
+-- before it was read would expire the record too early, at worst now.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local live, ttls = 0, {}
-for i = 1, count do
-  local left, ttl = redis.call('PTTL', KEYS[i + 2]), ARGV[i]
-  if ttl == 'keep' then
-    -- In its last millisecond a record has 0 left, and a PEXPIREAT of now would delete it; no score holds 16 digits.
-    ttl = left == -1 and '0' or string.format('%.0f', math.min(math.max(left, 1), 999999999999999))
-  end
-  ttls[i] = left ~= -2 and ttl
-  live = live + (ttls[i] and 1 or 0)
+
+-- With keep, as its score says, where that is what the time left can come to. A PEXPIREAT of now would delete a record
+-- in its last millisecond, which gets one more. The longest time left is cut to that of a put: a score holds no more.
+local function expires_at(ttl, left, score)
+  if ttl ~= 'keep' then return now + tonumber(ttl) end
+  local latest = now + math.min(left, 999999999999999)
+  score = tonumber(string.match(score or '', '^%d+$') or 0)
+  if score <= latest and score > latest - 1000 then return math.max(score, now + 1) end
+  return math.max(latest, now + 1)
 end
 
 -- Write: index first, record last, so that no record is ever unknown to the index.
 -- The first write is a ZADD, which a full server refuses; once it has passed, the rest pass.
 for i, member in ipairs(members) do
-  local key, ttl = KEYS[i + 2], ttls[i]
-  if ttl == '0' then
+  local key, ttl, left = KEYS[i + 2], ARGV[i], lefts[i]
+  if left ~= -2 then
     redis.call('ZADD', order, '0', member)
-    redis.call('ZREM', expiry, member)
-    redis.call('PERSIST', key)
-  elseif ttl then
-    local expires_at = string.format('%.0f', now + tonumber(ttl))
-    redis.call('ZADD', order, '0', member)
-    redis.call('ZADD', expiry, expires_at, member)
-    redis.call('PEXPIREAT', key, expires_at)
+    if ttl == '0' or ttl == 'keep' and left == -1 then
+      redis.call('ZREM', expiry, member)
+      redis.call('PERSIST', key)
+    else
+      local milliseconds = string.format('%.0f', expires_at(ttl, left, scores[i]))
+      redis.call('ZADD', expiry, milliseconds, member)
+      redis.call('PEXPIREAT', key, milliseconds)
+    end
   end
 end
 return live
