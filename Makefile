@@ -6,12 +6,16 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 demo:
 	go run ./internal/demo -zoneinfo "$$(go env GOROOT)/lib/time/zoneinfo.zip"
 
+# Tests of one goroutine that work for long, which -race would only have work for several times as long.
+SEQUENTIAL = ^Test(MatchIsAFilter|HostileCalls|Worst.*|Model|Faults|EveryByte|ValuesOfAnySize|FlawIdleNight.*|CallBudgets|AuditACL|Clients.*)$$
+
 # All tests; each starts its own redis-server, which is installed where it may be.
 # WILDKEY_SERVERS=/opt/redis-6.2/redis-server:valkey-server has them run on each of these.
 test:
 	@command -v redis-server >/dev/null || sh .ci/install redis-server || \
 		echo "No redis-server: tests against a real server are skipped, only the embedded engine is tested."
-	go test -race ./...
+	go test -race -skip '$(SEQUENTIAL)' ./...
+	go test -run '$(SEQUENTIAL)' .
 	cd cmd/wildkey && go test -race ./...
 	cd bench && go test -race ./...
 	cd faults && go test -race ./...

@@ -16,6 +16,8 @@ import (
 const asTool = "WILDKEY_TEST_AS_TOOL"
 
 func TestMain(m *testing.M) {
+	// Built with -race, each of the hundreds of processes would wait a second before it ends.
+	os.Setenv("GORACE", os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	if os.Getenv(asTool) != "" {
 		main()
 	}
