@@ -398,45 +398,6 @@ func (c *Cache) sweep(ctx context.Context, limit int, names []string) (purged, d
 	return int(counts[0]), int(counts[1]), nil
 }
 
-// Reindex puts every record of the namespace back into the indexes, with its
-// TTL, and returns how many it met: the repair after an index was deleted or,
-// under allkeys-*, evicted. For each shard it goes through the keyspace of the
-// server that has it with SCAN, which may give a record twice: it counts twice.
-// While the slot of a shard moves between nodes of a cluster it fails: TRYAGAIN, ASK.
-// Before Redis 7.2 a record of which the expiry index knows nothing any more may
-// get the milliseconds that its call takes on top, one more than another, and so
-// records that were put together expire apart.
-func (c *Cache) Reindex(ctx context.Context) (int, error) {
-	return sum(ctx, c.shards, func(ctx context.Context, s *shard) (int, error) {
-		return c.inBatches(ctx, s, c.scan(ctx, s), c.touch("keep"))
-	})
-}
-
-func (c *Cache) scan(ctx context.Context, s *shard) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		client, holds := c.client, func() error { return nil }
-		// On a cluster one node has the slot of the tag, and with it all records.
-		if cluster, ok := client.(*redis.ClusterClient); ok {
-			master, err := s.master(ctx, cluster)
-			if err != nil {
-				yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
-				return
-			}
-			client, holds = master, func() error { return s.isWhole(ctx, master) }
-		}
-		names := client.ScanType(ctx, 0, s.prefix+"*", int64(c.options.MaxRecords), "string").Iterator()
-		for names.Next(ctx) {
-			// What is no encoded key was not written by a Cache.
-			if key, err := ParseKey(names.Val()[len(s.prefix):]); err == nil && !yield(Entry{Key: key}, nil) {
-				return
-			}
-		}
-		if err := cmp.Or(names.Err(), holds()); err != nil {
-			yield(Entry{}, fmt.Errorf("wildkey: SCAN: %w", err))
-		}
-	}
-}
-
 // action calls a script with these KEYS and returns how many records it met.
 type action func(ctx context.Context, names []string) (int, error)
 

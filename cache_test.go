@@ -541,6 +541,48 @@ func TestReindexRestoresLostIndexes(t *testing.T) {
 	})
 }
 
+// TestReindexScansOnce: however many shards a server has, it scans its keyspace
+// once, and holds no more than so many records at a time.
+func TestReindexScansOnce(t *testing.T) {
+	onEngine(t, func(t *testing.T, b *backend) {
+		calls := func(shards int) (scans int, batches []int) {
+			cache := b.cache(t, wildkey.Options{Shards: shards})
+			must(t, cache.Load(ctx))
+			for n := range 500 {
+				must(t, cache.Put(ctx, rec(wildkey.K("a", n), "v")))
+			}
+			must(t, cache.Put(ctx, rec(wildkey.K("b"), "v"), rec(wildkey.K("b", "c"), "v")))
+			b.engine.ResetTrace()
+			if n, err := cache.Reindex(ctx); n != 502 || err != nil {
+				t.Errorf("Reindex of %d shards: %d, %v", shards, n, err)
+			}
+			for _, call := range b.engine.Trace() {
+				switch {
+				case call.Script != "":
+				case call.Args[0] == "SCAN" || call.Args[0] == "scan":
+					scans++
+				case len(call.Keys()) > 2:
+					batches = append(batches, len(call.Keys())-2)
+				}
+			}
+			must(t, b.client.FlushAll(ctx).Err())
+			return scans, batches
+		}
+		scans, batches := calls(1)
+		if diff := cmp.Diff([]int{250, 250, 2}, batches); diff != "" {
+			t.Errorf("of 1 shard (-want +got)\n%s", diff)
+		}
+		if got, batches := calls(48); got > scans+1 {
+			t.Errorf("of 48 shards it makes %d calls of SCAN, of 1 shard %d", got, scans)
+		} else if diff := cmp.Diff([]int{250, 250, 2}, batches); diff != "" {
+			t.Errorf("of 48 shards (-want +got)\n%s", diff)
+		}
+		if _, batches := calls(1000); len(batches) != 6 || slices.Max(batches) != 100 {
+			t.Errorf("of 1,000 shards, which may hold 100,000 records, the batches are %d", batches)
+		}
+	})
+}
+
 func TestNamespacesAreApart(t *testing.T) {
 	onBackends(t, func(t *testing.T, b *backend) {
 		key := wildkey.K("a")

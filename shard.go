@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // Shard returns the shard that the key lies in, 0 to shards-1, where the first
@@ -95,27 +93,6 @@ func (c *Cache) checkShard(s *shard, keys []Key) error {
 
 func (s *shard) tag() string { return strings.TrimSuffix(s.prefix, ":") }
 
-// master returns the node of a cluster that has all that is in the shard.
-func (s *shard) master(ctx context.Context, cluster *redis.ClusterClient) (*redis.Client, error) {
-	for again := false; ; again = true {
-		master, err := cluster.MasterForKey(ctx, s.prefix)
-		if err == nil {
-			err = s.isWhole(ctx, master)
-		}
-		if _, moved := redis.IsMovedError(err); !moved || again {
-			return master, err
-		}
-		// The client's list of the slots is old. It is read anew before all masters are called.
-		_ = cluster.ForEachMaster(ctx, func(context.Context, *redis.Client) error { return nil })
-	}
-}
-
-// isWhole returns an error unless all that is in the shard is on this node: one
-// key that is there and one that no shard has are refused while the slot moves.
-func (s *shard) isWhole(ctx context.Context, node *redis.Client) error {
-	return refusal(ctx, node, []string{s.indexes[0], s.prefix})
-}
-
 // part is what a list of keys has in one shard.
 type part struct {
 	shard  *shard
@@ -162,13 +139,11 @@ func inParallel(ctx context.Context, n int, f func(ctx context.Context, i int) e
 	return first
 }
 
-// sum adds up what f returns for each of the shards.
-func sum(
-	ctx context.Context, shards []shard, f func(ctx context.Context, s *shard) (int, error),
-) (total int, err error) {
-	counts := make([]int, len(shards))
-	err = inParallel(ctx, len(shards), func(ctx context.Context, i int) (err error) {
-		counts[i], err = f(ctx, &shards[i])
+// sum adds up what f returns for each of them, shards or nodes.
+func sum[T any](ctx context.Context, over []T, f func(context.Context, *T) (int, error)) (total int, err error) {
+	counts := make([]int, len(over))
+	err = inParallel(ctx, len(over), func(ctx context.Context, i int) (err error) {
+		counts[i], err = f(ctx, &over[i])
 		return err
 	})
 	for _, count := range counts {
