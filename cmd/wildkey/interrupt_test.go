@@ -47,6 +47,80 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
+// TestInterruptedReshard presses Ctrl-C when some of the records have moved: each
+// is here or there, and the next reshard moves the rest.
+func TestInterruptedReshard(t *testing.T) {
+	const most = 20_000
+	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		ctx, client := context.Background(), server.Client(t)
+		options := wildkey.Options{Namespace: "app", TTL: wildkey.NoExpiry}
+		before, err := wildkey.New(client, options)
+		must(t, err)
+		options.Shards = 8
+		after, err := wildkey.New(client, options)
+		must(t, err)
+		_, err = before.PutEach(ctx, func(yield func(wildkey.Record) bool) {
+			for i := range most {
+				if !yield(wildkey.Record{Key: wildkey.K("user", i), Value: fmt.Append(nil, i)}) {
+					return
+				}
+			}
+		}, func(_ wildkey.Record, err error) { must(t, err) })
+		must(t, err)
+		everything := wildkey.MustParsePattern("**")
+		count := func(cache *wildkey.Cache) int {
+			n, err := cache.Count(ctx, everything)
+			must(t, err)
+			return n
+		}
+
+		command := toolCommand(t, server, "reshard", "--to-shards", "8", "--yes")
+		var errOut bytes.Buffer
+		command.Stderr = &errOut
+		must(t, command.Start())
+		waitFor(t, func() bool { return count(after) > 0 })
+		must(t, client.Do(ctx, "CLIENT", "PAUSE", "60000", "WRITE").Err()) // so that it cannot have ended
+		must(t, command.Process.Signal(os.Interrupt))
+		if code := exitOf(t, command); code != exitInterrupted {
+			t.Errorf("exit code %d, want %d", code, exitInterrupted)
+		}
+		must(t, client.Do(ctx, "CLIENT", "UNPAUSE").Err())
+		var moved int
+		said := strings.ReplaceAll(errOut.String(), ",", "")
+		if _, err := fmt.Sscanf(said, "wildkey: interrupted (%d records moved before)\n", &moved); err != nil {
+			t.Errorf("it said %q", errOut.String())
+		}
+		here := count(before)
+		if here > most-moved || here == 0 {
+			t.Errorf("%d of %d records are still here, when %d were said to have moved", here, most, moved)
+		}
+
+		output, err := toolCommand(t, server, "reshard", "--to-shards", "8", "--yes").Output()
+		want := fmt.Sprintf("moved %s from {app} to {app#0}..{app#7}\n", records(here))
+		if err != nil || string(output) != want {
+			t.Errorf("the next: %q, %v, want %q", output, err, want)
+		}
+		if n := count(before); n != 0 {
+			t.Errorf("%d records are left", n)
+		}
+		found, err := after.All(ctx, everything)
+		must(t, err)
+		for _, entry := range found {
+			if want := wildkey.K("user", string(entry.Value)); entry.Key.String() != want.String() {
+				t.Errorf("%s has the value %q", entry.Key, entry.Value)
+			}
+		}
+		if len(found) != most {
+			t.Errorf("%d records have moved, want %d", len(found), most)
+		}
+		for _, shards := range []string{"1", "8"} {
+			if output, err := toolCommand(t, server, "check", "--shards", shards).Output(); err != nil {
+				t.Errorf("check with %s shards: %s, %v", shards, output, err)
+			}
+		}
+	})
+}
+
 // TestInterruptedInput presses Ctrl-C where put waits for its value.
 func TestInterruptedInput(t *testing.T) {
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
