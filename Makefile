@@ -6,7 +6,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 demo:
 	go run ./internal/demo -zoneinfo "$$(go env GOROOT)/lib/time/zoneinfo.zip"
 
-# Tests of one goroutine that work for long, which -race would only have work for several times as long.
+# Tests of one goroutine that work for long: -race would have them work for several times as long.
 SEQUENTIAL = ^Test(MatchIsAFilter|HostileCalls|Worst.*|Model|Faults|EveryByte|ValuesOfAnySize|FlawIdleNight.*|CallBudgets|AuditACL|Clients.*)$$
 
 # All tests; each starts its own redis-server, which is installed where it may be.
@@ -24,7 +24,7 @@ test:
 cover:
 	go test -count=1 -run '^TestScriptCoverage$$' -listing
 
-# luacheck and luac come with Debian's lua-check and lua5.1 (see .ci/install).
+# luacheck, luac5.1 and luac5.4 come with Debian's lua-check, lua5.1 and lua5.4 (see .ci/run).
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	go vet ./...
@@ -52,7 +52,7 @@ fuzz:
 
 # The long forms of random tests, each with its seed: patterns against a plain filter, some 20 minutes; all verbs
 # against a model, and commands and scripts on the engine against servers, some 10 minutes a server; calls that no
-# client makes, some 10 minutes.
+# client makes, some 10 minutes; and the long form of make faults, with -race.
 soak:
 	go test -run TestMatchIsAFilter -timeout 2h -v . -match-cases 200000
 	go test -run TestModel -timeout 2h -v . -model-ops 100000
@@ -64,11 +64,11 @@ soak:
 faults:
 	cd faults && go test -count=1 -timeout 1h -long
 
-# Side by side with what else people would use, on its own redis-server: some 15 minutes.
+# Side by side with what else people would use, on its own redis-server: some 12 minutes.
 bench:
 	cd bench && go run . -out results
 
-# 64 clients and all verbs at a time, on one server and on a cluster of three masters with 1 and with 48 shards: some 8
+# 64 clients and all verbs at once, on one server and on a cluster of three masters with 1 and with 48 shards: some 8
 # minutes; with LOAD='-scale quick -out /tmp/load' half a minute. An error, a breach or too much garbage fails it.
 LOAD = -out results
 load:

@@ -11,10 +11,11 @@
 // so that one which returns no such error may have been done twice too. Of that a
 // caller sees:
 //
-//   - Nothing, with what reads, and with Sweep, Reindex, MoveTo and Load.
+//   - Nothing, with what reads, and with Reindex and Load.
+//   - With Sweep and MoveTo: a number that may be too small.
 //   - With Delete, Touch, and Put without a condition: the same as once, unless
 //     another has written the record in between, which is then deleted or written
-//     over. The number of records that were deleted or swept may be too small.
+//     over. The number of records that were deleted may be too small.
 //   - With the conditions Absent and Equal: ErrCondition, although Put has written
 //     the records, as it meets its own work.
 //   - With Take: ErrNotFound, although it has deleted the record, and nobody gets
@@ -73,8 +74,8 @@ type Options struct {
 	// matches (default 500, at most 99,999), the index entries that it reads
 	// (1,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
 	PageLimit, PageReads, PageBytes int
-	// Shards is how many hash slots, and so nodes of a cluster, the namespace
-	// is spread over: 1 (the default) to 16,384. ShardSegments is how many
+	// Shards is how many hash tags, each in one hash slot of a cluster, the
+	// namespace is spread over: 1 (the default) to 16,384. ShardSegments is how many
 	// leading segments of a key choose its shard (default 1), by Key.Shard: what
 	// one call is to write lies in one shard, or it is ErrCrossShard; a pattern
 	// that leaves those segments open is asked of every shard, in parallel.

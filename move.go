@@ -29,7 +29,7 @@ import (
 //     its way: delete and touch here, then there, and once more there when MoveTo
 //     has returned; leave the others until then.
 //
-// It may be stopped and called again, and by many at a time. It finds what the
+// It may be stopped and called again, and by many at once. It finds what the
 // index holds: Reindex comes first where that may be incomplete.
 func (c *Cache) MoveTo(ctx context.Context, to *Cache) (int, error) {
 	for _, s := range c.shards {

@@ -34,8 +34,8 @@ func runCalls(ctx context.Context, b *bench) error {
 	l := line{
 		name:  "calls",
 		title: fmt.Sprintf("the longest call of a script, default bounds, %s records", thousands(size)),
-		note: fmt.Sprintf("SLOWLOG's duration of the longest call of a round; min and max are over rounds; 0: below %v. "+
-			"A call that the machine interrupts is as long as the interruption.", slowlogThreshold),
+		note: fmt.Sprintf("SLOWLOG's duration of the longest call of a round; min and max are over rounds, here %d; 0: below %v. "+
+			"A call that the machine interrupts is as long as the interruption.", 2*b.rounds+1, slowlogThreshold),
 		metrics: []metric{longestMs, wallMs, trips},
 		rounds:  2*b.rounds + 1,
 		contenders: []contender{
@@ -45,6 +45,7 @@ func runCalls(ctx context.Context, b *bench) error {
 			c.verb("Touch, 250 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
 				return c.cache.Touch(ctx, 2*time.Hour, keys...)
 			})),
+			c.verb("Reindex, a call for 250 records", nil, c.keep),
 			c.verb("Delete, 250 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
 				return c.cache.Delete(ctx, keys...)
 			})),
@@ -160,12 +161,22 @@ func (c calls) vanish(ctx context.Context) error {
 
 // sweep calls the script as Cache.Sweep does first.
 func (c calls) sweep(ctx context.Context) (int, error) {
-	scripts := wildkey.Scripts()
-	script := scripts[slices.IndexFunc(scripts, func(s wildkey.Script) bool { return s.Name == "sweep" })]
-	indexes := []string{"{" + namespace + "}/keys", "{" + namespace + "}/expiry"}
-	counts, err := c.client.EvalSha(ctx, script.SHA1, indexes, maxRecords).Int64Slice()
+	counts, err := c.script(ctx, "sweep", nil, maxRecords).Int64Slice()
 	if err != nil || len(counts) != 2 {
 		return 0, fmt.Errorf("sweep: %v, %w", counts, err)
 	}
 	return int(counts[0]), nil
+}
+
+// keep calls the script as Cache.Reindex does for the records that it has found.
+func (c calls) keep(ctx context.Context) (int, error) {
+	names := redisNames(some(maxRecords, "new"))
+	return c.script(ctx, "touch", names, slices.Repeat([]any{"keep"}, len(names))...).Int()
+}
+
+func (c calls) script(ctx context.Context, name string, names []string, args ...any) *redis.Cmd {
+	scripts := wildkey.Scripts()
+	script := scripts[slices.IndexFunc(scripts, func(s wildkey.Script) bool { return s.Name == name })]
+	indexes := []string{"{" + namespace + "}/keys", "{" + namespace + "}/expiry"}
+	return c.client.EvalSha(ctx, script.SHA1, append(indexes, names...), args...)
 }

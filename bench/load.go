@@ -313,10 +313,6 @@ func (l *loadRun) clients(ctx context.Context, until time.Time, beside []longVer
 	}
 	sampled := make(chan error)
 	sampling, done := context.WithCancel(ctx)
-	l.garbage.slack = 0
-	if len(beside) > 0 {
-		l.garbage.slack = earlier
-	}
 	go func() { sampled <- l.garbage.watch(sampling) }()
 	workers.Wait()
 	done()

@@ -25,7 +25,6 @@ import (
 type garbage struct {
 	client redis.UniversalClient
 	shards []shardGarbage
-	slack  time.Duration // how much earlier than it was due something may expire
 
 	mu    sync.Mutex
 	since time.Time // puts that began earlier may have purged before the sample
@@ -47,15 +46,10 @@ type shardGarbage struct {
 type garbageSample struct {
 	at      time.Time
 	expired int
-	due     []int // what expires within each of horizons, and the slack
+	due     []int // what expires within each of horizons
 }
 
-const (
-	samplePause = 250 * time.Millisecond
-	// On Redis 7.0 touch.lua, asked to keep a TTL, may set an expiry earlier by as
-	// long as it has run, the machine's interruptions included.
-	earlier = time.Second
-)
+const samplePause = 250 * time.Millisecond
 
 // horizons are how long after a sample the next may come: at the most, loadLeast.
 var horizons = []time.Duration{samplePause * 11 / 10, 2 * samplePause, 4 * samplePause, loadLeast}
@@ -115,7 +109,7 @@ func (g *garbage) sample(ctx context.Context) error {
 			counts[i] = []*redis.IntCmd{pipe.ZCount(ctx, shard.expiry, "-inf", fmt.Sprintf("(%d", now.UnixMilli()))}
 			for _, horizon := range horizons {
 				counts[i] = append(counts[i], pipe.ZCount(ctx, shard.expiry,
-					fmt.Sprint(now.UnixMilli()), fmt.Sprint(now.Add(horizon+g.slack).UnixMilli())))
+					fmt.Sprint(now.UnixMilli()), fmt.Sprint(now.Add(horizon).UnixMilli())))
 			}
 		}
 		return nil

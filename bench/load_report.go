@@ -48,15 +48,14 @@ the machine has interrupted is as long as the interruption; 0: below %v.
 
 Expired entries of the indexes, counted every %v. put.lua purges up to 64 + 2n of them a call of n records, so a
 shard never has more than what the sample before has left when the puts since then are done, plus all that has expired
-since: max(0, before − Σ(64 + 2n)) + expired. A sample above that fails the command. While Reindex runs, what was due
-in the %v after that counts too, as it may set an expiry somewhat earlier. With more than some 66 records expiring
+since: max(0, before − Σ(64 + 2n)) + expired. A sample above that fails the command. With more than some 66 records expiring
 a put, garbage would grow without a bound, until puts are more or Sweep is called.
 
 %s
 `, "`", b.scaleName, b.settings, b.machine(),
 		loadClients, b.scale.loadTime, thousands(b.scale.loadUsers*recordsPerUser), thousands(b.scale.loadUsers),
 		keyLength, valueLength, b.scale.loadTime/2, 10*b.scale.loadTime, loadLeast, loadShort,
-		cores(), loadClients, loadTotals(runs), loadSlow, samplePause, earlier, loadGarbage(runs))
+		cores(), loadClients, loadTotals(runs), loadSlow, samplePause, loadGarbage(runs))
 	for _, l := range runs {
 		fmt.Fprintf(&text, "## %s\n\n%s\n%s\n", strings.ToUpper(l.name[:1])+l.name[1:], l.verbTable(), l.scriptTable())
 	}

@@ -3,10 +3,10 @@
 // starts redis-servers of its own, talks to no other, and writes tables and
 // charts to a directory.
 //
-//	go run . -out results              # the full run, some ten minutes
+//	go run . -out results              # the full run, some 12 minutes
 //	go run . -scale quick -out quick   # a smoke test, under a minute
 //	go run . -run 'put|get'            # some of the benchmarks
-//	go run . -mode load                # many clients at a time, on one server and on a cluster
+//	go run . -mode load                # many clients at once, on one server and on a cluster
 //	go run . -mode model               # the model of docs/scale.md, fitted and held to a size not used for it
 package main
 

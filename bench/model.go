@@ -322,7 +322,7 @@ func (b *bench) runModel(ctx context.Context, out, page string) (err error) {
 	if m.Fans, err = b.fanOut(ctx); err != nil {
 		return err
 	}
-	m.Settings = fmt.Sprintf("scale %s, %d rounds, %s in all, %s MB of servers at a time", b.scaleName, b.scale.rounds,
+	m.Settings = fmt.Sprintf("scale %s, %d rounds, %s in all, %s MB of servers at once", b.scaleName, b.scale.rounds,
 		time.Since(b.started).Round(time.Second), number(held/1e6))
 	return m.write(out, page)
 }

@@ -5,7 +5,7 @@
 --             ttl  whole milliseconds, 0: never expires;  condition  * none, - absent, + present, =BYTES this value
 -- RETURNS   the number of records written; or -i: the condition of record i failed and nothing was written
 -- ERRORS    BADARG put: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
--- COST      O((n + p) log N), p the entries purged, at most 64 + 2n; c of the n with a condition, t with a ttl;
+-- COST      O((n + p) log N), p the expired entries found, at most 64 + 2n; c of the n with a condition, t with a ttl;
 --             calls: 2 + n + c + ceil(n / 500) + ceil(t / 500) + ceil((n - t) / 1000) + p + 2 * ceil(p / 1000)
 -- COMMANDS  EXISTS GET SET TIME ZADD ZRANGEBYSCORE ZREM
 

@@ -4,7 +4,7 @@
 -- ARGV      limit: how many expired entries to purge at the most, 0 to 9999
 -- RETURNS   {purged, dropped}: entries that had expired; further entries, of suspects whose record is gone
 -- ERRORS    BADARG sweep: ..., before any write; from the server: READONLY, NOPERM, WRONGTYPE; never OOM
--- COST      O((n + limit) log N), n the suspects, p purged, d gone;
+-- COST      O((n + limit) log N), n the suspects, p the expired found, d the suspects gone;
 --             calls: 2 + n + p + 2 * ceil(p / 1000) + 2 * ceil(d / 1000)
 -- COMMANDS  EXISTS TIME ZRANGEBYSCORE ZREM
 

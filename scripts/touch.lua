@@ -1,6 +1,7 @@
 -- PURPOSE   Give live records a new TTL; or, with keep, index them again under the TTL that they have.
 -- KEYS      order index, expiry index, record...
--- ARGV      per record: ttl, whole milliseconds, 0: never expires; or keep: the time left, set anew to the millisecond
+-- ARGV      per record: ttl, whole milliseconds, 0: never expires; or keep: when its score in the expiry index says,
+--             if that is less than a second before the end of the time that it has left, else at that end
 -- RETURNS   how many of the records are live
 -- ERRORS    BADARG touch: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
 -- COST      O(n log N); calls: 2 + n + k + 3 * M, M the live records, k those of them that keep a TTL
