@@ -9,8 +9,8 @@ import (
 )
 
 // PutEach writes any number of records, in as few calls of put.lua as their
-// shards and Options.MaxRecords allow, to up to 16 shards at a time. It returns
-// how many it has written, and the first error.
+// shards, Options.MaxRecords and PageBytes allow, to up to 16 shards at a time.
+// It returns how many it has written, and the first error.
 //
 // What becomes of each record is what a Put of its own, in its turn, would do:
 // one whose condition fails, whose TTL is invalid or whose call the server
@@ -19,11 +19,13 @@ import (
 // or why else it was not written; one call may have carried up to MaxRecords
 // records, which then share its error. It may end ctx, and nothing more is sent.
 //
-// Of records so many are held at a time as fill a call to each of 16 shards.
+// Of records so many are held at a time as fill a call to each of 16 shards, by
+// their number or their bytes.
 func (c *Cache) PutEach(
 	ctx context.Context, records iter.Seq[Record], outcome func(Record, error),
 ) (written int, err error) {
 	var batch []Record
+	bytes, calls := 0, min(len(c.shards), maxParallel)
 	flush := func() {
 		for i, result := range c.putBatch(ctx, batch) {
 			if err = cmp.Or(err, result); result == nil {
@@ -33,11 +35,12 @@ func (c *Cache) PutEach(
 				outcome(batch[i], result)
 			}
 		}
-		batch = batch[:0]
+		clear(batch) // of values that nobody needs any more
+		batch, bytes = batch[:0], 0
 	}
-	size := c.options.MaxRecords * min(len(c.shards), maxParallel)
 	for record := range records {
-		if batch = append(batch, record); len(batch) == size {
+		batch, bytes = append(batch, record), bytes+record.bytes()
+		if len(batch) == c.options.MaxRecords*calls || bytes >= c.options.PageBytes*calls {
 			if flush(); ctx.Err() != nil {
 				return written, cmp.Or(err, ctx.Err())
 			}
@@ -45,6 +48,15 @@ func (c *Cache) PutEach(
 	}
 	flush()
 	return written, err
+}
+
+// bytes are those that a call of put.lua carries for the record, but for escapes.
+func (r Record) bytes() int {
+	n := len(r.Value) + len(r.If.argument)
+	for _, segment := range r.Key {
+		n += 1 + len(segment)
+	}
+	return n
 }
 
 // putBatch returns what became of each of the records.
@@ -69,9 +81,12 @@ func (c *Cache) putPart(ctx context.Context, records []Record, places []int, res
 	places = slices.DeleteFunc(places, func(place int) bool { return results[place] != nil })
 	for size := c.options.MaxRecords; len(places) > 0; {
 		var call []Record
-		met := map[string]bool{}
+		met, bytes := map[string]bool{}, 0
 		for _, place := range places[:min(size, len(places))] {
 			record := records[place]
+			if bytes += record.bytes(); bytes > c.options.PageBytes && len(call) > 0 {
+				break
+			}
 			// A condition does not see what the same call writes.
 			name := record.Key.String()
 			if met[name] && record.If != (Condition{}) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestPutEachIsPutInTurn(t *testing.T) {
 		conditions := []wildkey.Condition{{}, {}, {}, wildkey.Absent, wildkey.Present, wildkey.Equal([]byte("1")), wildkey.Equal([]byte("2"))}
 		for range 100 {
 			b.do(t, "FLUSHALL")
-			options := wildkey.Options{Shards: []int{1, 2, 7}[random.IntN(3)], MaxRecords: 1 + random.IntN(12)}
+			options := wildkey.Options{Shards: []int{1, 2, 7}[random.IntN(3)], MaxRecords: 1 + random.IntN(12), PageBytes: 1 + random.IntN(40)}
 			bulk := b.cache(t, options)
 			options.Namespace = "single"
 			single := b.cache(t, options)
@@ -162,6 +163,60 @@ func TestPutEachTakesFewCalls(t *testing.T) {
 				t.Errorf("%s: 1,000 records take %d calls with %d records, want at most %d with %d",
 					row.name, calls.Load(), sent.Load(), row.calls, row.sent)
 			}
+		}
+	})
+}
+
+// TestMergedPutsAreBounded: PutEach and Writer put no more into a call than
+// Options.PageBytes or one larger record, and PutEach holds no more than a call.
+func TestMergedPutsAreBounded(t *testing.T) {
+	const limit = 10_000
+	var records []wildkey.Record
+	for n, size := range []int{3_000, 3_000, 3_000, 3_000, 50_000, 1, 1, 9_000, 900, 900} {
+		records = append(records, rec(wildkey.K("k", n), strings.Repeat("v", size)))
+	}
+	want := []int{3, 1, 1, 4, 1}
+	onEngine(t, func(t *testing.T, b *backend) {
+		var calls []int
+		b.client.AddHook(hook{before: func(commands []redis.Cmder) {
+			if commands[0].Name() == "evalsha" {
+				calls = append(calls, commands[0].Args()[2].(int)-2)
+			}
+		}})
+		cache := b.cache(t, wildkey.Options{PageBytes: limit})
+		must(t, cache.Load(ctx))
+		held, most := 0, 0
+		_, err := cache.PutEach(ctx, func(yield func(wildkey.Record) bool) {
+			for _, record := range records {
+				held += len(record.Value)
+				if most = max(most, held); !yield(record) {
+					return
+				}
+			}
+		}, func(record wildkey.Record, err error) {
+			must(t, err)
+			held -= len(record.Value)
+		})
+		must(t, err)
+		if diff := cmp.Diff(want, calls); diff != "" {
+			t.Errorf("records in the calls of PutEach (-want +got)\n%s", diff)
+		}
+		if most > 50_000 {
+			t.Errorf("PutEach holds %d bytes", most)
+		}
+
+		calls = nil
+		gate := newGate(b.client)
+		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		must(t, w.Put(ctx, rec(wildkey.K("first"), "v")))
+		<-gate.entered // while it is under way the others gather
+		for _, record := range records {
+			must(t, w.Put(ctx, record))
+		}
+		close(gate.open)
+		must(t, w.Close())
+		if diff := cmp.Diff(append([]int{1}, want...), calls); diff != "" {
+			t.Errorf("records in the calls of a Writer (-want +got)\n%s", diff)
 		}
 	})
 }

@@ -46,7 +46,9 @@ import (
 const NoExpiry time.Duration = -1
 
 // Client is what a Cache needs of a Redis client. *redis.Client,
-// *redis.ClusterClient and the client of package luatest have it.
+// *redis.ClusterClient and the client of package luatest have it. A cluster is
+// known by the type *redis.ClusterClient: one that is wrapped is taken for one
+// server, of which Reindex would meet a part.
 type Client interface {
 	redis.Scripter
 	Get(ctx context.Context, key string) *redis.StringCmd
@@ -73,6 +75,7 @@ type Options struct {
 	// PageLimit, PageReads and PageBytes bound each call of match.lua: its
 	// matches (default 500, at most 99,999), the index entries that it reads
 	// (1,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
+	// PutEach and Writer put no more than PageBytes, or one larger Put, into a call.
 	PageLimit, PageReads, PageBytes int
 	// Shards is how many hash tags, each in one hash slot of a cluster, the
 	// namespace is spread over: 1 (the default) to 16,384. ShardSegments is how many

@@ -541,6 +541,23 @@ func TestReindexRestoresLostIndexes(t *testing.T) {
 	})
 }
 
+// TestReindexOfWrappedClient: a client may be any value that has the methods.
+func TestReindexOfWrappedClient(t *testing.T) {
+	onEngine(t, func(t *testing.T, b *backend) {
+		wrapped := struct {
+			*redis.Client
+			_ []string // which cannot be compared
+		}{Client: b.client}
+		cache, err := wildkey.New(wrapped, wildkey.Options{TTL: time.Hour, Shards: 7})
+		must(t, err)
+		must(t, cache.Put(ctx, rec(wildkey.K("a"), "v")))
+		if n, err := cache.Reindex(ctx); n != 1 || err != nil {
+			t.Errorf("Reindex: %d, %v", n, err)
+		}
+		b.do(t, "FLUSHALL")
+	})
+}
+
 // TestReindexScansOnce: however many shards a server has, it scans its keyspace
 // once, and holds no more than so many records at a time.
 func TestReindexScansOnce(t *testing.T) {

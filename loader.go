@@ -85,7 +85,8 @@ func load(ctx context.Context, client redis.Scripter, script Script) error {
 
 // loadAtRedirection loads the script on the node to which the master of the
 // keys sends a call for them: one that is being given their slot, or has it so
-// lately that no list of nodes has it yet.
+// lately that no list of nodes had it when the script was loaded on all. If the
+// master sends nowhere, the list is newer than the call that failed.
 func loadAtRedirection(ctx context.Context, cluster *redis.ClusterClient, script Script, keys []string) error {
 	master, err := cluster.MasterForKey(ctx, keys[0])
 	if err != nil {
@@ -95,7 +96,9 @@ func loadAtRedirection(ctx context.Context, cluster *redis.ClusterClient, script
 		error
 		Addr() string
 	}
-	if !errors.As(refusal(ctx, master, keys), &redirection) {
+	if err := refusal(ctx, master, keys); err == nil {
+		return load(ctx, master, script)
+	} else if !errors.As(err, &redirection) {
 		return nil
 	}
 	options, addr := *master.Options(), redirection.Addr()

@@ -36,19 +36,27 @@ type node struct {
 
 // nodes returns the servers that have the shards: of a cluster, their masters.
 func (c *Cache) nodes(ctx context.Context) (nodes []node, err error) {
-	client := c.client
+	cluster, ok := c.client.(*redis.ClusterClient)
+	if !ok {
+		nodes = []node{{client: c.client}}
+		for i := range c.shards {
+			nodes[0].shards = append(nodes[0].shards, &c.shards[i])
+		}
+		return nodes, nil
+	}
+	places := map[*redis.Client]int{}
 	for i := range c.shards {
 		s := &c.shards[i]
-		if cluster, ok := c.client.(*redis.ClusterClient); ok {
-			if client, err = s.master(ctx, cluster); err != nil {
-				return nil, err
-			}
+		master, err := s.master(ctx, cluster)
+		if err != nil {
+			return nil, err
 		}
-		at := slices.IndexFunc(nodes, func(n node) bool { return n.client == client })
-		if at < 0 {
-			at, nodes = len(nodes), append(nodes, node{client: client})
+		place, met := places[master]
+		if !met {
+			place, nodes = len(nodes), append(nodes, node{client: master})
+			places[master] = place
 		}
-		nodes[at].shards = append(nodes[at].shards, s)
+		nodes[place].shards = append(nodes[place].shards, s)
 	}
 	return nodes, nil
 }

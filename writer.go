@@ -24,8 +24,9 @@ type WriterOptions struct {
 
 // Writer writes to a Cache in the background, in each shard in the order of its
 // calls. Consecutive puts go as one call of put.lua, and consecutive deletes as
-// one of delete.lua, up to Options.MaxRecords each; a Put with a condition goes
-// alone. What one Put was given is never split. It is safe for concurrent use.
+// one of delete.lua, up to Options.MaxRecords and PageBytes each; a Put with a
+// condition goes alone. What one Put was given is never split. It is safe for
+// concurrent use.
 type Writer struct {
 	cache   *Cache
 	options WriterOptions
@@ -40,6 +41,7 @@ type Writer struct {
 // write is one element of the queue: a put, a delete, or a flush.
 type write struct {
 	records []Record
+	bytes   int // of the records
 	keys    []Key
 	shard   *shard
 	alone   bool            // a put whose condition must not hold up others
@@ -63,7 +65,13 @@ func (w *Writer) Put(ctx context.Context, records ...Record) error {
 		return err
 	}
 	alone := slices.ContainsFunc(records, func(r Record) bool { return r.If != Condition{} })
-	return w.enqueue(ctx, write{records: slices.Clone(records), shard: w.cache.shardOf(records[0].Key), alone: alone})
+	bytes := 0
+	for _, record := range records {
+		bytes += record.bytes()
+	}
+	return w.enqueue(ctx, write{
+		records: slices.Clone(records), bytes: bytes, shard: w.cache.shardOf(records[0].Key), alone: alone,
+	})
 }
 
 // Delete queues records to be deleted. It blocks and reports as Put does.
@@ -149,10 +157,12 @@ func (w *Writer) merge(pending map[*shard]write, next write) bool {
 	}
 	if waiting, ok := pending[next.shard]; ok {
 		records, keys := len(waiting.records)+len(next.records), len(waiting.keys)+len(next.keys)
-		if waiting.alone || next.alone || records > 0 && keys > 0 || records+keys > w.cache.options.MaxRecords {
+		bytes, limits := waiting.bytes+next.bytes, w.cache.options
+		if waiting.alone || next.alone || records > 0 && keys > 0 ||
+			records+keys > limits.MaxRecords || bytes > limits.PageBytes {
 			return false
 		}
-		next.records = append(waiting.records, next.records...)
+		next.records, next.bytes = append(waiting.records, next.records...), bytes
 		next.keys = append(waiting.keys, next.keys...)
 	}
 	pending[next.shard] = next
