@@ -408,10 +408,29 @@ func testSlotMovesToANewNode(t *testing.T, c *redisserver.Cluster) {
 	if n, err := cache.TouchMatch(ctx, 0, everything); n != 3 || err != nil {
 		t.Errorf("TouchMatch: %d, %v", n, err)
 	}
-	m.end(t)
+	// The slot is the new node's, and the client knows, when a call has failed there twice for want of the script.
+	flushScripts(t, added)
+	calls := 0
+	client.AddHook(hook{after: func(commands []redis.Cmder) {
+		if commands[0].Name() != "evalsha" {
+			return
+		}
+		if calls++; calls == 2 {
+			m.end(t)
+			eventually(t, "the client knows the new owner", func() bool {
+				client.ReloadState(ctx)
+				master, err := client.MasterForKey(ctx, "{test}")
+				return err == nil && master.Options().Addr == added.Addr
+			})
+		}
+	}})
+	must(t, cache.Put(ctx, rec(wildkey.K(0), "newer")))
+	if calls != 3 {
+		t.Errorf("Put made %d calls of the script, not 3", calls)
+	}
 	flushScripts(t, added)
 	must(t, cache.Put(ctx, rec(wildkey.K(3), "v")))
-	wantAll(t, cache, "**", "0=new", "1=v", "2=v", "3=v")
+	wantAll(t, cache, "**", "0=newer", "1=v", "2=v", "3=v")
 	reindex(t, cache, 4)
 }
 

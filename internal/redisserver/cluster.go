@@ -94,6 +94,9 @@ func (c *Cluster) Add() (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.untilAgreed(); err != nil {
+		return nil, err
+	}
 	if err := c.cli("--cluster", "add-node", node.Addr, c.running()[0].Addr); err != nil {
 		return nil, err
 	}
@@ -131,6 +134,9 @@ func (c *Cluster) Reshard(from, to *Server, slots int) error {
 		if ids[i], err = node.clusterID(); err != nil {
 			return err
 		}
+	}
+	if err := c.untilAgreed(); err != nil {
+		return err
 	}
 	return c.cli("--cluster", "reshard", c.running()[0].Addr, "--cluster-from", ids[0], "--cluster-to", ids[1],
 		"--cluster-slots", strconv.Itoa(slots), "--cluster-yes")
@@ -210,6 +216,12 @@ func (s *Server) replicasListed(ctx context.Context) int {
 // agrees reports whether all nodes that run say the same of the slots.
 func (c *Cluster) agrees() bool {
 	return c.cli("--cluster", "check", c.running()[0].Addr) == nil
+}
+
+// untilAgreed waits until redis-cli, which changes nothing before, finds that all
+// nodes say the same: a node hears by gossip of what others were told.
+func (c *Cluster) untilAgreed() error {
+	return c.eventually("the nodes agree", func(context.Context, *redis.Client) bool { return c.agrees() })
 }
 
 // running returns the nodes that have not been killed.
