@@ -215,13 +215,14 @@ export class Wildkey {
   async #evalsha(script, keys, args) {
     const words = [this.#scripts[script].sha1, String(keys.length), ...keys, ...args]
     if (script !== 'match') return this.#client.sendCommand(['EVALSHA', ...words])
+    const sent = this.#evalRO // which another call may change before the reply
     try {
       // match.lua never writes: replicas and users without write permission run it.
-      return await this.#client.sendCommand([this.#evalRO, ...words])
+      return await this.#client.sendCommand([sent, ...words])
     } catch (error) {
-      if (!error.message.includes('unknown command') || this.#evalRO === 'EVALSHA') throw error
+      if (!error.message.includes('unknown command') || sent === 'EVALSHA') throw error
       this.#evalRO = 'EVALSHA' // Redis before 7.0
-      return this.#client.sendCommand([this.#evalRO, ...words])
+      return this.#client.sendCommand(['EVALSHA', ...words])
     }
   }
 

@@ -220,16 +220,17 @@ class Wildkey:
         words = [self._scripts[script][1], len(keys), *keys, *arguments]
         if script != "match":
             return self._client.execute_command("EVALSHA", *words)
+        sent = self._eval_ro  # which another thread's call may change before the reply
         try:
             # match.lua never writes: replicas and users without write permission run it.
-            return self._client.execute_command(self._eval_ro, *words)
+            return self._client.execute_command(sent, *words)
         except redis.RedisError as error:
             # Said by the server, or by redis.cluster, which asks it for its commands.
             unknown = "unknown command" in str(error) or "doesn't exist in Redis commands" in str(error)
-            if not unknown or self._eval_ro == "EVALSHA":
+            if not unknown or sent == "EVALSHA":
                 raise
             self._eval_ro = "EVALSHA"  # Redis before 7.0
-            return self._client.execute_command(self._eval_ro, *words)
+            return self._client.execute_command("EVALSHA", *words)
 
     def _provide(self, script):
         source, digest = self._scripts[script]
