@@ -530,6 +530,60 @@ client.destroy()
 	}, "--rename-command", "EVALSHA_RO", "")
 }
 
+// TestShellStatus holds the exit statuses of wildkey.sh against what its head
+// says of them: 1 is no value or a condition that fails, and nothing else is.
+func TestShellStatus(t *testing.T) {
+	shell := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == "shell" })]
+	shell.require(t)
+	onOneServer(t, func(t *testing.T, b *backend) {
+		check := func(want int, code string) {
+			t.Helper()
+			output, err := shell.interpret(b, code)
+			got := 0
+			if exit := new(exec.ExitError); errors.As(err, &exit) {
+				got = exit.ExitCode()
+			} else {
+				must(t, err)
+			}
+			said := strings.Contains("\n"+output, "\nwildkey.sh: ")
+			if got != want || said != (want > 1) {
+				t.Errorf("%s: status %d, want %d, and a reason above 1\n%s", code, got, want, output)
+			}
+		}
+
+		// A redis-cli that fails at SCRIPT LOAD, as when the server has gone away since the call before, or always.
+		redisCLI, err := exec.LookPath("redis-cli")
+		must(t, err)
+		away := t.TempDir()
+		failing := "#!/bin/sh\ncase $* in *\"$FAIL\"*) exit 1 ;; esac\nexec " + redisCLI + " \"$@\"\n"
+		must(t, os.WriteFile(filepath.Join(away, "redis-cli"), []byte(failing), 0o777))
+		check(3, "export FAIL='SCRIPT LOAD' PATH="+away+":$PATH; echo x | ./wildkey.sh put a 0")
+		check(3, "export FAIL= PATH="+away+":$PATH; ./wildkey.sh get a")
+		for _, command := range []string{"load", "put a 0", "get a", "delete a", "touch 0 a", "match a"} {
+			check(3, "export REDIS_URL=redis://127.0.0.1:1; echo x | ./wildkey.sh "+command)
+		}
+		check(2, "WILDKEY_SCRIPTS=/nowhere ./wildkey.sh load")
+
+		check(1, "./wildkey.sh get a")
+		check(0, "printf '' | ./wildkey.sh put a 0")
+		check(0, "printf old | ./wildkey.sh put a 0 =")
+		for _, condition := range []string{`=x"y`, "=o ld", "=old%0", "=%6Fld", "=old:", "=old\n", "old", ""} {
+			check(2, fmt.Sprintf("echo new | ./wildkey.sh put a 0 '%s'", condition))
+		}
+		check(2, `echo new | ./wildkey.sh put a 0 "=x'y"`)
+		for _, condition := range []string{"=older", "=", "-"} {
+			check(1, "echo new | ./wildkey.sh put a 0 "+condition)
+		}
+		check(0, "[ $(./wildkey.sh get a) = old ]")
+		check(3, "echo new | WILDKEY_SHARD=\\\" ./wildkey.sh put a 0") // redis-cli's own reply is no number
+
+		for _, numbers := range []string{"8 0", "0 1", "8 -1", "8 01", "8 x", "'' 1", "8 ''", "8 99999999999999999999"} {
+			check(2, "./wildkey.sh shard "+numbers+" a")
+		}
+		check(0, "[ $(./wildkey.sh shard 16384 9 user:42) -lt 16384 ]")
+	})
+}
+
 // TestClientsCheckDigests expects that a client loads the scripts of a directory
 // that it is given, and none that is not what SHA1SUMS there says.
 func TestClientsCheckDigests(t *testing.T) {

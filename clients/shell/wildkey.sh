@@ -16,7 +16,7 @@
 #
 # KEY is an encoded key, user:42:a%20b, and so holds any bytes. SEGMENT holds any but NUL, which no argument can:
 # write that %00 in a KEY. TTL is milliseconds, 0: never expires. CONDITION is * none, - absent, + present, or
-# =VALUE, percent-encoded. Status 2 is a refused argument, 3 an error of the server.
+# =VALUE, percent-encoded. Status 2 is a refused argument, 3 any other failure.
 #
 # From the environment: REDIS_URL, WILDKEY_NAMESPACE (cache), WILDKEY_SHARD (none), WILDKEY_SCRIPTS (the directory of
 # the scripts), WILDKEY_PRELOADED=1 (never load), WILDKEY_READ_ONLY=1 (as on a replica: leave stale index entries
@@ -49,6 +49,11 @@ check_number() {
 	case $1 in '' | *[!0-9]* | 0?*) fail 2 "not a whole number: $1" ;; esac
 }
 
+# check_encoded TEXT: percent-encoded, and maybe empty.
+check_encoded() {
+	[ -z "$1" ] || is "$1" "$segment" || fail 2 "not percent-encoded: $1"
+}
+
 # encode [SEPARATOR]: the separator is what a NUL becomes, instead of %00.
 encode() {
 	od -An -v -tx1 | awk -v separator="${1-%00}" '
@@ -64,7 +69,7 @@ encode() {
 
 decode() {
 	text=$(cat)
-	[ -z "$text" ] || is "$text" "$segment" || fail 2 "not percent-encoded: $text"
+	check_encoded "$text"
 	printf '%b' "$(printf '%s\n' "$text" | awk '
 		BEGIN { for (i = 0; i < 256; i++) octal[sprintf("%02X", i)] = sprintf("\\0%03o", i) }
 		{
@@ -108,7 +113,7 @@ newline='
 
 # send COMMAND: by standard input, which holds more than arguments may; redis-cli adds how long a slow one took.
 send() {
-	reply=$(printf '%s\n' "$1" | redis_cli)
+	reply=$(printf '%s\n' "$1" | redis_cli) || :
 	case $reply in *"$newline("[0-9]*'s)') reply=${reply%"$newline("*} ;; esac
 	[ -n "$reply" ] || fail 3 'no reply from the server'
 	printf '%s\n' "$reply"
@@ -123,6 +128,7 @@ done
 
 digest() {
 	[ -n "$scripts" ] || fail 2 'no scripts/SHA1SUMS beside this file'
+	[ -f "$scripts/SHA1SUMS" ] || fail 2 "no $scripts/SHA1SUMS"
 	while read -r sum file; do
 		[ "$file" != "$1.lua" ] || break
 	done <"$scripts/SHA1SUMS"
@@ -137,8 +143,8 @@ load() {
 		return
 	fi
 	[ "$(sha1sum <"$scripts/$1.lua")" = "$sha1  -" ] || fail 3 "$scripts/$1.lua is not what SHA1SUMS says"
-	loaded=$(redis_cli -x SCRIPT LOAD <"$scripts/$1.lua")
-	[ "$loaded" = "\"$sha1\"" ] || fail 3 "SCRIPT LOAD $1.lua: $loaded"
+	loaded=$(redis_cli -x SCRIPT LOAD <"$scripts/$1.lua") && [ "$loaded" = "\"$sha1\"" ] ||
+		fail 3 "SCRIPT LOAD $1.lua: $loaded"
 }
 
 # call SCRIPT WORDS...
@@ -171,10 +177,19 @@ names() {
 
 put() {
 	check_number "$2"
-	case ${3-*} in '*' | - | +) condition=${3-*} ;; =*) condition=$(quoted "$3") ;; *) fail 2 "no condition: $3" ;; esac
+	condition=${3-*}
+	case $condition in
+	'*' | - | +) ;;
+	=*) check_encoded "${3#=}" && condition=$(quoted "$3") ;;
+	*) fail 2 "no condition: $3" ;;
+	esac
 	names=$(names "$1")
 	reply=$(call put "$names" "$(quoted "$(encode)")" "$2" "$condition")
-	[ "$reply" = '(integer) 1' ] || exit 1
+	case $reply in
+	'(integer) 1') ;;
+	'(integer) -1') exit 1 ;;
+	*) fail 3 "put.lua: $reply" ;;
+	esac
 }
 
 get() {
@@ -258,9 +273,13 @@ match:1) pages values "$1" ;;
 keys:1) pages keys "$1" ;;
 load:0) for script in delete match put sweep touch; do load "$script"; done ;;
 shard:3)
+	for number in "$1" "$2"; do
+		case $number in '' | *[!0-9]* | 0*) fail 2 "not a whole number above 0: $number" ;; esac
+	done
 	check_key "$3"
+	leading=$(printf '%s\n' "$3" | cut -d : -f "1-$2") || fail 2 "too many segments: $2"
 	# The trailer of a gzip file has the CRC-32 of what went in, lowest byte first.
-	set -- "$1" $(printf '%s' "$(printf '%s\n' "$3" | cut -d : -f "1-$2")" | gzip -c | tail -c 8 | od -An -v -tu1)
+	set -- "$1" $(printf '%s' "$leading" | gzip -c | tail -c 8 | od -An -v -tu1)
 	echo $((($2 + 256 * $3 + 65536 * $4 + 16777216 * $5) % $1))
 	;;
 call:[2-9]* | call:1?*) call "$@" ;;
