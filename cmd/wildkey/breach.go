@@ -17,6 +17,15 @@ type breach struct {
 
 const reindexRepairs = "wildkey reindex"
 
+// A reshard leaves the namespace in two spreads until it has ended.
+const strayRepair = "give --shards as the clients have it; or, if that is right, finish wildkey reshard, " +
+	"or look at it and delete it"
+
+// stray returns what is wrong with a record or an index of another shard than these.
+func (s shards) stray(tag, name string) breach {
+	return breach{"wrong-shard", tag, plain(name), fmt.Sprintf("it is in %s, outside of %s", plain(tag), s), strayRepair}
+}
+
 // judge returns what is wrong with a record and its index entries.
 func (s shards) judge(st state) (breaches []breach) {
 	found := func(kind, repair, detail string, args ...any) {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -28,7 +27,8 @@ func (t *tool) checkCommand() *cobra.Command {
   no-expiry-entry  a record has a TTL and is not in the expiry index
   wrong-expiry     the expiry index has another millisecond than the record
   needless-expiry  a record never expires and is in the expiry index
-  wrong-shard      a record is not in the shard of its key: get does not find it
+  wrong-shard      a record is not in the shard of its key: get does not find it;
+                   or a record or an index is in a shard beside those of --shards
   order-score      a score of the order index is not 0: pages may miss the key
   no-key           an index entry is no encoded key
   foreign          a Redis key in the place of a record is none
@@ -90,19 +90,23 @@ const (
 )
 
 func (c *checker) run(ctx context.Context, report func(breach) error, looked func(int)) error {
-	homes, err := c.homes(ctx)
+	masters, err := c.nodes(ctx, true) // of all slots: other shards than these may be anywhere
 	if err != nil {
 		return err
 	}
 	walk := func(
-		of string, page func(cursor uint64) *redis.ScanCmd, where whereabouts, placesOf func(found []string) []place,
+		of string, page func(cursor uint64) *redis.ScanCmd, where whereabouts,
+		placesOf func(found []string) ([]place, error),
 	) error {
 		for cursor, more := uint64(0), true; more; more = cursor != 0 {
 			found, next, err := page(cursor).Result()
 			if err != nil {
 				return fmt.Errorf("walking %s: %w", of, err)
 			}
-			places := placesOf(found)
+			places, err := placesOf(found)
+			if err != nil {
+				return err
+			}
 			if err := c.judgeAll(ctx, places, where, report); err != nil {
 				return err
 			}
@@ -112,43 +116,61 @@ func (c *checker) run(ctx context.Context, report func(breach) error, looked fun
 		return nil
 	}
 	pattern := c.shards.pattern()
-	for _, home := range homes {
-		scan := func(cursor uint64) *redis.ScanCmd { return home.Scan(ctx, cursor, pattern, snapshotRecords) }
-		if err := walk(pattern, scan, amongRecords, home.places); err != nil {
+	for _, master := range masters {
+		scan := func(cursor uint64) *redis.ScanCmd { return master.Scan(ctx, cursor, pattern, snapshotRecords) }
+		if err := walk(pattern, scan, amongRecords, c.placesOf(report)); err != nil {
 			return err
 		}
-		for _, tag := range home.tags {
-			for i, index := range []string{order(tag), expiry(tag)} {
-				where := []whereabouts{inOrder, inExpiry}[i]
-				scan := func(cursor uint64) *redis.ScanCmd { return home.ZScan(ctx, index, cursor, "", snapshotRecords) }
-				if err := walk(index, scan, where, placesIn(tag)); err != nil {
-					return err
-				}
+	}
+	for _, tag := range c.shards.tags {
+		for i, index := range []string{order(tag), expiry(tag)} {
+			where := []whereabouts{inOrder, inExpiry}[i]
+			scan := func(cursor uint64) *redis.ScanCmd { return c.client.ZScan(ctx, index, cursor, "", snapshotRecords) }
+			if err := walk(index, scan, where, placesIn(tag)); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// places tells of the names of records which of this node's shards they are in.
-func (h home) places(names []string) (places []place) {
-	for _, name := range names {
-		tag, encoded, _ := strings.Cut(name, "}:")
-		if slices.Contains(h.tags, tag+"}") {
-			places = append(places, place{tag + "}", encoded})
-		}
+// placesOf returns a function that tells of what SCAN gives where the records of
+// these shards are, and reports what is in others.
+func (c *checker) placesOf(report func(breach) error) func(names []string) ([]place, error) {
+	own := map[string]bool{}
+	for _, tag := range c.shards.tags {
+		own[tag] = true
 	}
-	return places
+	return func(names []string) (places []place, err error) {
+		for _, name := range names {
+			tag, rest, _ := strings.Cut(name, "}")
+			tag += "}"
+			encoded, isRecord := strings.CutPrefix(rest, ":")
+			isIndex := name == order(tag) || name == expiry(tag)
+			switch {
+			case own[tag] && isRecord:
+				places = append(places, place{tag, encoded})
+			case !own[tag] && isRecord:
+				err = c.found(c.shards.stray(tag, encoded), report)
+			case !own[tag] && isIndex:
+				err = c.found(c.shards.stray(tag, name), report)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		return places, nil
+	}
 }
 
 // placesIn returns a function that tells of what ZSCAN gives, with the scores,
 // which records of a shard it means.
-func placesIn(tag string) func(found []string) []place {
-	return func(found []string) (places []place) {
+func placesIn(tag string) func(found []string) ([]place, error) {
+	return func(found []string) (places []place, _ error) {
 		for i := 0; i < len(found); i += 2 {
 			places = append(places, place{tag, found[i]})
 		}
-		return places
+		return places, nil
 	}
 }
 
@@ -179,15 +201,20 @@ func (c *checker) judgeAll(
 			breaches = c.shards.judge(again[0])
 		}
 		for _, b := range breaches {
-			if c.reported[b] {
-				continue
-			}
-			c.reported[b] = true
-			c.summary.Breaches++
-			if err := report(b); err != nil {
+			if err := c.found(b, report); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// found reports a breach, once.
+func (c *checker) found(b breach, report func(breach) error) error {
+	if c.reported[b] {
+		return nil
+	}
+	c.reported[b] = true
+	c.summary.Breaches++
+	return report(b)
 }

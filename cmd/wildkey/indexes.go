@@ -59,7 +59,7 @@ func (s *session) examineIndexes(ctx context.Context, all *findings) {
 	}
 }
 
-// examineShards looks for other shards of the namespace, by their order indexes.
+// examineShards looks for other shards of the namespace, by their indexes.
 func (s *session) examineShards(ctx context.Context, namespace string, all *findings) {
 	others := tagsOf(namespace, maxShards)
 	if own := len(s.shards.tags); own > 1 {
@@ -71,7 +71,7 @@ func (s *session) examineShards(ctx context.Context, namespace string, all *find
 	if err == nil {
 		_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
 			for i, tag := range others {
-				exist[i] = p.Exists(ctx, order(tag))
+				exist[i] = p.Exists(ctx, order(tag), expiry(tag))
 			}
 			return nil
 		})
@@ -87,8 +87,7 @@ func (s *session) examineShards(ctx context.Context, namespace string, all *find
 		}
 	}
 	if len(found) > 0 {
-		all.add("shards", worth,
-			"give --shards as the clients have it; or, if that is right, see what is there, and wildkey reshard",
+		all.add("shards", problem, strayRepair,
 			"the namespace has records outside of %s too: %s", s.shards, some(found))
 	}
 }

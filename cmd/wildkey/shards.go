@@ -34,14 +34,11 @@ func (s shards) of(key wildkey.Key) string {
 	return s.tags[key.Shard(len(s.tags), s.segments)]
 }
 
-// pattern is what SCAN finds the records by; and those of shards that there
-// should not be.
+// pattern is what SCAN finds the namespace by, in these shards and in those that
+// there should not be.
 func (s shards) pattern() string {
-	if len(s.tags) == 1 {
-		return place{s.tags[0], "*"}.name()
-	}
-	namespace, _, _ := strings.Cut(s.tags[0], "#")
-	return namespace + "#*}:*"
+	first := s.tags[0]
+	return first[:strings.IndexAny(first, "#}")] + "[#}]*"
 }
 
 // String names the first and the last of the tags.
