@@ -17,7 +17,7 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 	user, err := home.Do(ctx, "ACL", "WHOAMI").Text()
 	var noReads, noWrites denied
 	if err == nil && !s.about.atLeast(7, 0) {
-		err = errors.New("a server before Redis 7.0 cannot be asked")
+		err = errTooOld
 	}
 	for _, tag := range home.tags {
 		reads, writes := commandsCalled(tag, preloaded)

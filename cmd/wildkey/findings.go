@@ -1,8 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // What a finding is worth.
@@ -27,9 +30,23 @@ func (f *findings) add(matter, status, advice, text string, args ...any) {
 	*f = append(*f, finding{matter, status, fmt.Sprintf(text, args...), advice})
 }
 
-// cannot notes that this user may not look at a matter.
+// cannot says that a matter cannot be seen: a note with advice where this user
+// may not look, a problem where the server should have answered.
 func (f *findings) cannot(matter string, err error, advice string) {
-	f.add(matter, worth, advice, "cannot be seen: %v", err)
+	status := worth
+	if !refused(err) {
+		status, advice = problem, "see why the server does not answer"
+	}
+	f.add(matter, status, advice, "cannot be seen: %v", err)
+}
+
+var errTooOld = errors.New("a server before Redis 7.0 cannot be asked")
+
+// refused reports whether a server does not let this user, or anybody, ask.
+func refused(err error) bool {
+	return errors.Is(err, errTooOld) || redis.HasErrorPrefix(err, "NOPERM") ||
+		redis.HasErrorPrefix(err, "unknown command") ||
+		redis.HasErrorPrefix(err, "unknown subcommand") || redis.HasErrorPrefix(err, "Unknown subcommand")
 }
 
 // onEach examines each node of the namespace, and joins what is to be said of several.

@@ -49,8 +49,10 @@ func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 			s.client.Close()
 		}
 		s.client = redis.NewClusterClient(cluster)
-		if s.about, err = ask(ctx, s.client); err != nil {
-			return nil, err
+		if err != nil { // else the node of the URL has answered, which any other might not
+			if s.about, err = ask(ctx, s.client); err != nil {
+				return nil, err
+			}
 		}
 	}
 	s.cache, s.shards, err = t.open(s.client, wildkey.Options{
