@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,11 +22,7 @@ func (t *tool) scriptsCommand() *cobra.Command {
 		Short: "List the scripts, their digests, and the nodes that have them; load, verify and show them",
 		Args:  cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
-			rows, err := s.scriptRows(ctx, ownDigests())
-			if err != nil {
-				return err
-			}
-			return t.writeScripts(rows)
+			return t.listScripts(ctx, s)
 		}),
 	}
 	command.AddCommand(t.scriptsLoadCommand(), t.scriptsVerifyCommand(), t.scriptsShowCommand())
@@ -42,18 +39,16 @@ func (t *tool) scriptsLoadCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var failed failures
 			for _, node := range nodes {
 				for _, script := range wildkey.Scripts() {
 					if err := node.ScriptLoad(ctx, script.Source).Err(); err != nil {
-						return fmt.Errorf("SCRIPT LOAD %s.lua on %s: %w", script.Name, node.address, err)
+						failed = append(failed, fmt.Errorf("SCRIPT LOAD %s.lua on %s: %w", script.Name, node.address, err))
+						break
 					}
 				}
 			}
-			rows, err := s.scriptRows(ctx, ownDigests())
-			if err != nil {
-				return err
-			}
-			return t.writeScripts(rows)
+			return cmp.Or(failed.err(), t.listScripts(ctx, s))
 		}),
 	}
 }
@@ -78,10 +73,7 @@ the script, byte for byte.`,
 				}
 			}
 			rows, err := s.scriptRows(ctx, pinned)
-			if err != nil {
-				return err
-			}
-			if err := t.writeScripts(rows); err != nil {
+			if err := cmp.Or(t.writeScripts(rows), err); err != nil {
 				return err
 			}
 			wrong := lacking(rows)
@@ -173,6 +165,7 @@ type scriptRow struct {
 	Missing []string `json:"missing"`
 }
 
+// scriptRows returns what the nodes say that answer, and an error about the others.
 func (s *session) scriptRows(ctx context.Context, scripts []digest) ([]scriptRow, error) {
 	nodes, err := s.nodes(ctx, false)
 	if err != nil {
@@ -184,10 +177,12 @@ func (s *session) scriptRows(ctx context.Context, scripts []digest) ([]scriptRow
 		rows[i] = scriptRow{Name: script.name, SHA1: script.sha1, Loaded: []string{}, Missing: []string{}}
 		digests = append(digests, script.sha1)
 	}
+	var failed failures
 	for _, node := range nodes {
 		exists, err := node.ScriptExists(ctx, digests...).Result()
 		if err != nil {
-			return nil, fmt.Errorf("SCRIPT EXISTS on %s: %w", node.address, err)
+			failed = append(failed, fmt.Errorf("SCRIPT EXISTS on %s: %w", node.address, err))
+			continue
 		}
 		for i := range rows {
 			if exists[i] {
@@ -197,10 +192,34 @@ func (s *session) scriptRows(ctx context.Context, scripts []digest) ([]scriptRow
 			}
 		}
 	}
-	return rows, nil
+	return rows, failed.err()
 }
 
+// failures are the errors of several nodes, to be told in one line.
+type failures []error
+
+func (f failures) err() error {
+	var all error
+	for _, err := range f {
+		if all == nil {
+			all = err
+		} else {
+			all = fmt.Errorf("%w; %w", all, err)
+		}
+	}
+	return all
+}
+
+func (t *tool) listScripts(ctx context.Context, s *session) error {
+	rows, err := s.scriptRows(ctx, ownDigests())
+	return cmp.Or(t.writeScripts(rows), err)
+}
+
+// writeScripts writes what is known of the scripts, if anything is.
 func (t *tool) writeScripts(rows []scriptRow) error {
+	if !slices.ContainsFunc(rows, func(r scriptRow) bool { return len(r.Loaded)+len(r.Missing) > 0 }) {
+		return nil
+	}
 	return writeTable(t, rows, []string{"SCRIPT", "SHA1", "LOADED ON", "MISSING ON"}, func(row scriptRow) []string {
 		return []string{plain(row.Name) + ".lua", plain(row.SHA1), nodeList(row.Loaded), nodeList(row.Missing)}
 	})

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strconv"
@@ -23,6 +24,7 @@ type session struct {
 	cache  *wildkey.Cache
 	about  about
 	shards shards
+	extra  []node // that go-redis does not know of
 }
 
 // about is what a server says of itself, to any user.
@@ -148,7 +150,7 @@ func (s *session) homes(ctx context.Context) ([]home, error) {
 	return homes, nil
 }
 
-// nodes returns all nodes, or all masters, by address.
+// nodes returns all nodes, or the masters that have slots, by address.
 func (s *session) nodes(ctx context.Context, mastersOnly bool) ([]node, error) {
 	cluster, ok := s.client.(*redis.ClusterClient)
 	if !ok {
@@ -167,6 +169,71 @@ func (s *session) nodes(ctx context.Context, mastersOnly bool) ([]node, error) {
 		nodes = append(nodes, node{client, client.Options().Addr})
 		return nil
 	})
+	if err == nil && !mastersOnly {
+		var others []node
+		others, err = s.withoutSlots(ctx, cluster, nodes)
+		nodes = append(nodes, others...)
+	}
 	slices.SortFunc(nodes, func(a, b node) int { return cmp.Compare(a.address, b.address) })
 	return nodes, err
+}
+
+// withoutSlots returns the nodes of a cluster that no slot leads to, beside those
+// that one does: masters that have just joined, and what has failed.
+func (s *session) withoutSlots(ctx context.Context, cluster *redis.ClusterClient, others []node) ([]node, error) {
+	slots, err := cluster.ClusterSlots(ctx).Result()
+	if err != nil {
+		return nil, fmt.Errorf("CLUSTER SLOTS: %w", err)
+	}
+	known := map[string]bool{}
+	for _, slot := range slots {
+		for _, node := range slot.Nodes {
+			known[node.ID] = true
+		}
+	}
+	list, err := cluster.ClusterNodes(ctx).Result()
+	if err != nil {
+		return nil, fmt.Errorf("CLUSTER NODES: %w", err)
+	}
+	var nodes []node
+	for _, line := range strings.Split(list, "\n") {
+		fields := strings.Fields(line) // ID, address, flags and on
+		if len(fields) < 3 || known[fields[0]] ||
+			strings.Contains(fields[2], "handshake") || strings.Contains(fields[2], "noaddr") {
+			continue
+		}
+		nodes = append(nodes, s.nodeAt(addressOf(fields[1]), others[0]))
+	}
+	return nodes, nil
+}
+
+// addressOf returns the address in a field of CLUSTER NODES, ip:port@bus-port,hostname
+// and more; by its name, if the node announces one.
+func addressOf(field string) string {
+	address, rest, _ := strings.Cut(field, "@")
+	colon := max(0, strings.LastIndexByte(address, ':'))
+	host, port := address[:colon], address[min(colon+1, len(address)):]
+	if words := strings.Split(rest, ","); len(words) > 1 && words[1] != "" && !strings.Contains(words[1], "=") {
+		host = words[1]
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// nodeAt returns the node at an address that go-redis does not know, with the
+// settings of another.
+func (s *session) nodeAt(address string, other node) node {
+	i := slices.IndexFunc(s.extra, func(n node) bool { return n.address == address })
+	if i < 0 {
+		options := *other.Options()
+		options.Addr = address
+		i, s.extra = len(s.extra), append(s.extra, node{redis.NewClient(&options), address})
+	}
+	return s.extra[i]
+}
+
+func (s *session) close() {
+	for _, node := range s.extra {
+		node.Close()
+	}
+	s.client.Close()
 }

@@ -129,7 +129,7 @@ func (t *tool) on(access access, work work) func(*cobra.Command, []string) error
 		if err != nil {
 			return err
 		}
-		defer s.client.Close()
+		defer s.close()
 		return work(command.Context(), s, args)
 	}
 }
