@@ -193,7 +193,7 @@ func (c *checker) judgeAll(
 		}
 		breaches := c.shards.judge(st)
 		if st.loose && len(breaches) > 0 {
-			// Somebody may have written between two answers: ask for this one alone, in one packet.
+			// Somebody may have written between two answers: ask for this one alone.
 			again, err := c.snapshot(ctx, []place{st.place}, indexes)
 			if err != nil {
 				return err

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,7 +37,8 @@ const (
 
 // snapshot returns the states of the records, those of each shard of one
 // moment: nothing else is done on its server between the commands. A server
-// whose memory is full queues nothing for that, and its states are loose.
+// whose memory is full queues nothing for that, and while a slot moves its keys
+// are on two servers: such states are loose.
 func (s *session) snapshot(ctx context.Context, places []place, ask facts) ([]state, error) {
 	var tags []string
 	at := map[string][]int{} // the shard's places
@@ -79,8 +82,7 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 	if err != nil {
 		return nil, err
 	}
-	questionnaire := func(tx redis.Pipeliner) error {
-		before = tx.Time(ctx)
+	questionnaire := func(tx redis.Pipeliner) {
 		for i, key := range encoded {
 			name, q := place{tag, key}.name(), &questions[i]
 			q.expiry = tx.Do(ctx, expiryCommand, name)
@@ -95,13 +97,27 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 				q.expires = tx.ZScore(ctx, expiry(tag), key)
 			}
 		}
+	}
+	_, err = node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		before = tx.Time(ctx)
+		questionnaire(tx)
 		after = tx.Time(ctx)
 		return nil
-	}
-	_, err = node.TxPipelined(ctx, questionnaire)
-	loose := redis.HasErrorPrefix(err, "EXECABORT")
+	})
+	loose := slices.ContainsFunc([]string{"EXECABORT", "ASK ", "MOVED "}, func(refusal string) bool {
+		return redis.HasErrorPrefix(err, refusal)
+	})
 	if loose {
-		_, err = node.Pipelined(ctx, questionnaire)
+		// The client follows each key to where it is. The time is asked of one server, as their clocks differ.
+		before = node.Time(ctx)
+		_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			questionnaire(p)
+			return nil
+		})
+		after = node.Time(ctx)
+		if failed := cmp.Or(before.Err(), after.Err()); failed != nil {
+			return nil, fmt.Errorf("TIME: %w", failed)
+		}
 	}
 	// A missing key or one of another type is an answer about that record.
 	if err != nil && err != redis.Nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
