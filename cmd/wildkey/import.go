@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,12 +15,13 @@ import (
 )
 
 // As many lines as these bounds allow are written at a time, in a call of put.lua
-// for each shard; a line is no longer than the longest string of Redis, in base64.
+// for each shard, and none waits for long until others have come; a line is no longer than the longest string of Redis, in base64.
 const (
 	importRecords = 250 // for each shard, of up to importShards
 	importShards  = 16
 	importBytes   = 1 << 20
 	importLine    = 700 << 20
+	importWait    = 100 * time.Millisecond
 )
 
 func (t *tool) importCommand() *cobra.Command {
@@ -39,14 +38,15 @@ them: one JSON object a line, with
 
 A record that names neither has the TTL of --ttl or --no-expiry. One that has
 expired meanwhile is left out. A record that is there already is written over.
-The first line that is wrong ends the import; those before it are written.`,
+The first line that is wrong ends the import; those before it are written.
+What comes slowly is written as it comes: tail -f can be imported.`,
 		Example: `  wildkey import users.ndjson
   zcat users.ndjson.gz | wildkey import`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	fallback.flags(command)
 	command.RunE = t.on(writing, func(ctx context.Context, s *session, args []string) error {
-		in, bytes := t.input(ctx), int64(unknown)
+		in, bytes := t.in, int64(unknown)
 		if len(args) == 1 {
 			file, err := os.Open(args[0])
 			if err != nil {
@@ -56,16 +56,11 @@ The first line that is wrong ends the import; those before it are written.`,
 			if about, err := file.Stat(); err == nil && about.Mode().IsRegular() {
 				bytes = about.Size()
 			}
-			in = interruptible(ctx, file) // it may be a pipe
+			in = file
 		}
-		now, err := s.client.Time(ctx).Result()
-		if err != nil {
-			return fmt.Errorf("TIME: %w", err)
-		}
-		run := importer{session: s, fallback: time.Duration(fallback), ahead: time.Until(now)}
-		progress := t.progress("importing", bytes, inBytes)
-		err = run.lines(ctx, io.TeeReader(in, progress))
-		progress.end()
+		run := importer{session: s, fallback: time.Duration(fallback), progress: t.progress("importing", bytes, inBytes)}
+		err := run.lines(ctx, in)
+		run.progress.end()
 		if err != nil {
 			return partly{err, records(run.written) + " written"}
 		}
@@ -82,53 +77,94 @@ The first line that is wrong ends the import; those before it are written.`,
 type importer struct {
 	*session
 	fallback         time.Duration
-	ahead            time.Duration // the server's clock, before ours
-	batch            []wildkey.Record
+	progress         progress
+	batch            []incoming
 	bytes            int
+	due              <-chan time.Time // when the batch has waited long enough
 	written, expired int
 }
 
 // lines writes all records up to the first line that is wrong.
 func (i *importer) lines(ctx context.Context, in io.Reader) error {
-	scanner := bufio.NewScanner(in)
-	scanner.Buffer(nil, importLine)
-	for number := 1; scanner.Scan(); number++ {
-		if len(bytes.TrimSpace(scanner.Bytes())) == 0 {
-			continue
-		}
-		record, err := parseLine(scanner.Bytes(), time.Now().Add(i.ahead), i.fallback)
-		if errors.Is(err, errExpired) {
-			i.expired++
-			continue
-		}
-		if err == nil {
-			err = checkKey(record.Key)
-		}
-		if err != nil {
-			// What was read before it is written, as when it had come in two files.
-			if errPut := i.put(ctx); errPut != nil {
-				return errPut
-			}
-			return fmt.Errorf("line %d: %w", number, err)
-		}
-		i.batch = append(i.batch, record)
-		i.bytes += len(record.Value)
-		if len(i.batch) == importRecords*min(len(i.shards.tags), importShards) || i.bytes >= importBytes {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lines := readLines(ctx, in, importLine)
+	for number := 1; ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-i.due:
 			if err := i.put(ctx); err != nil {
 				return err
 			}
+		case line := <-lines:
+			i.progress.add(len(line.text))
+			err := i.add(line.text)
+			switch {
+			case err != nil:
+				err = fmt.Errorf("line %d: %w", number, err)
+			case line.err == io.EOF:
+				return i.put(ctx)
+			case line.err != nil:
+				err = fmt.Errorf("reading the input: %w", line.err)
+			}
+			// What was read before it is written, as when it had come in two files.
+			if err != nil || i.full() {
+				if errPut := i.put(ctx); errPut != nil {
+					return errPut
+				}
+			}
+			if err != nil {
+				return err
+			}
+			number++
 		}
 	}
-	if err := scanner.Err(); err != nil {
-		return fmt.Errorf("reading the input: %w", err)
-	}
-	return i.put(ctx)
 }
 
+// add takes the record of a line, if it has one, into the batch.
+func (i *importer) add(text []byte) error {
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	record, err := parseLine(text, i.fallback)
+	if err == nil {
+		err = checkKey(record.Key)
+	}
+	if err != nil {
+		return err
+	}
+	if len(i.batch) == 0 {
+		i.due = time.After(importWait)
+	}
+	i.batch = append(i.batch, record)
+	i.bytes += len(record.Value)
+	return nil
+}
+
+func (i *importer) full() bool {
+	return len(i.batch) == importRecords*min(len(i.shards.tags), importShards) || i.bytes >= importBytes
+}
+
+// put writes the batch, but for what has expired while it was read.
 func (i *importer) put(ctx context.Context) error {
-	written, err := i.cache.PutEach(ctx, slices.Values(i.batch), nil)
+	if len(i.batch) == 0 {
+		return nil
+	}
+	now, err := i.client.Time(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("TIME: %w", err)
+	}
+	var live []wildkey.Record
+	for _, record := range i.batch {
+		if record.ready(now) {
+			live = append(live, record.Record)
+		}
+	}
+	i.expired += len(i.batch) - len(live)
+	i.batch, i.bytes, i.due = nil, 0, nil
+	written, err := i.cache.PutEach(ctx, slices.Values(live), nil)
 	i.written += written
-	i.batch, i.bytes = nil, 0
 	return err
 }
 

@@ -58,22 +58,37 @@ func newLine(record state, withValue bool) (line, error) {
 	return l, err
 }
 
+// incoming is a record that a line holds. What expires at a moment has no TTL
+// yet: that is the time left when it is put.
+type incoming struct {
+	wildkey.Record
+	expiresAt *int64 // Unix ms, by the server's clock
+}
+
+// ready gives the record its TTL, and reports whether it is still to live now.
+func (in *incoming) ready(now time.Time) bool {
+	if in.expiresAt != nil {
+		in.TTL = time.UnixMilli(*in.expiresAt).Sub(now)
+	}
+	return in.expiresAt == nil || in.TTL >= time.Millisecond
+}
+
 // parseLine reads a line. Of what names no TTL, the record has fallback.
-func parseLine(text []byte, now time.Time, fallback time.Duration) (wildkey.Record, error) {
+func parseLine(text []byte, fallback time.Duration) (incoming, error) {
 	var l line
 	// The decoder would put U+FFFD in the place of what is no UTF-8.
 	if !utf8.Valid(text) {
-		return wildkey.Record{}, errors.New("it is not UTF-8; give such a value as value_base64")
+		return incoming{}, errors.New("it is not UTF-8; give such a value as value_base64")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&l); err != nil {
-		return wildkey.Record{}, err
+		return incoming{}, err
 	}
 	if decoder.More() {
-		return wildkey.Record{}, errors.New("it has more than one JSON object")
+		return incoming{}, errors.New("it has more than one JSON object")
 	}
-	record := wildkey.Record{Key: wildkey.Key(l.Key), TTL: fallback}
+	record := incoming{wildkey.Record{Key: wildkey.Key(l.Key), TTL: fallback}, l.ExpiresAt}
 	switch {
 	case (l.Value == nil) == (l.Base64 == nil):
 		return record, errors.New("it needs one of value and value_base64")
@@ -86,10 +101,7 @@ func parseLine(text []byte, now time.Time, fallback time.Duration) (wildkey.Reco
 	case l.ExpiresAt != nil && l.TTL != nil:
 		return record, errors.New("it has both expires_at and ttl")
 	case l.ExpiresAt != nil:
-		record.TTL = time.UnixMilli(*l.ExpiresAt).Sub(now)
-		if record.TTL < time.Millisecond {
-			return record, errExpired
-		}
+		record.TTL = 0
 	case l.TTL != nil && *l.TTL == 0:
 		record.TTL = wildkey.NoExpiry
 	case l.TTL != nil:
@@ -101,5 +113,3 @@ func parseLine(text []byte, now time.Time, fallback time.Duration) (wildkey.Reco
 	}
 	return record, nil
 }
-
-var errExpired = errors.New("it has expired")

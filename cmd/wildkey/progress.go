@@ -48,9 +48,3 @@ func (p progress) end() {
 		p.bar.Clear()
 	}
 }
-
-// Write counts bytes: a progress can follow a stream.
-func (p progress) Write(read []byte) (int, error) {
-	p.add(len(read))
-	return len(read), nil
-}
