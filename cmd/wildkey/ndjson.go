@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 	"unicode/utf8"
 
@@ -85,8 +86,9 @@ func parseLine(text []byte, fallback time.Duration) (incoming, error) {
 	if err := decoder.Decode(&l); err != nil {
 		return incoming{}, err
 	}
-	if decoder.More() {
-		return incoming{}, errors.New("it has more than one JSON object")
+	// Of what follows, Decoder.More would not see a } or ].
+	if err := decoder.Decode(new(json.RawMessage)); err != io.EOF {
+		return incoming{}, errors.New("something follows its JSON object")
 	}
 	record := incoming{wildkey.Record{Key: wildkey.Key(l.Key), TTL: fallback}, l.ExpiresAt}
 	switch {
