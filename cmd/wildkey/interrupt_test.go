@@ -113,10 +113,8 @@ func TestInterruptedReshard(t *testing.T) {
 		if len(found) != most {
 			t.Errorf("%d records have moved, want %d", len(found), most)
 		}
-		for _, shards := range []string{"1", "8"} {
-			if output, err := toolCommand(t, server, "check", "--shards", shards).Output(); err != nil {
-				t.Errorf("check with %s shards: %s, %v", shards, output, err)
-			}
+		if output, err := toolCommand(t, server, "check", "--shards", "8").Output(); err != nil {
+			t.Errorf("check after it: %s, %v", output, err)
 		}
 	})
 }
