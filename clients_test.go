@@ -530,6 +530,75 @@ client.destroy()
 	}, "--rename-command", "EVALSHA_RO", "")
 }
 
+// TestClientsRefuseHalfCharacters expects that text which has no UTF-8, as a
+// half of a surrogate pair is left alone, is refused and not replaced: two keys
+// would become one. In Go and in the shell, text is bytes.
+func TestClientsRefuseHalfCharacters(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend, c otherClient) {
+		code := map[string]string{
+			"python": `
+cache = Wildkey(client, "test")
+cache.put(Record(("\U0001f511",), "\U0001f511", NO_EXPIRY))
+cache.put(Record(("\U0001f511",), "\U0001f512", NO_EXPIRY, equal("\U0001f511")))
+for half in "\ud800", "\udfff", "a\udd11\ud83d":
+    for call in (
+        lambda: encode_key([half]),
+        lambda: Wildkey(client, half),
+        lambda: cache.get(["a", half]),
+        lambda: cache.delete([half]),
+        lambda: cache.touch(NO_EXPIRY, [half]),
+        lambda: cache.put(Record([half], "v", NO_EXPIRY)),
+        lambda: cache.put(Record(["a"], half, NO_EXPIRY)),
+        lambda: cache.put(Record(["a"], "v", NO_EXPIRY, equal(half))),
+        lambda: cache.put(Record(["a"], "v", NO_EXPIRY, "=" + half)),
+        lambda: list(cache.match(half)),
+        lambda: list(cache.match_keys(half + "*")),
+    ):
+        try:
+            print("not refused:", ascii(call()))
+        except ValueError:
+            pass
+`,
+			"node": `
+const cache = new Wildkey(client, { namespace: 'test', ttl: 0 })
+await cache.put({ key: ['\u{1f511}'], value: '\u{1f511}' })
+await cache.put({ key: ['\u{1f511}'], value: '\u{1f512}', condition: equal('\u{1f511}') })
+for (const half of ['\ud800', '\udfff', 'a\udd11\ud83d']) {
+  for (const call of [
+    () => encodeKey([half]),
+    () => new Wildkey(client, { namespace: half }),
+    () => cache.get(['a', half]),
+    () => cache.delete([half]),
+    () => cache.touch(0, [half]),
+    () => cache.put({ key: [half], value: 'v' }),
+    () => cache.put({ key: ['a'], value: half }),
+    () => cache.put({ key: ['a'], value: 'v', condition: equal(half) }),
+    () => cache.put({ key: ['a'], value: 'v', condition: '=' + half }),
+    () => cache.match(half).next(),
+    () => cache.matchKeys(half + '*').next(),
+  ]) {
+    try {
+      console.log('not refused:', String(call), await call())
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+    }
+  }
+}
+client.destroy()
+`,
+		}[c.name]
+		if code == "" {
+			return
+		}
+		if output, err := c.interpret(b, code); err != nil || output != "" {
+			t.Errorf("%v\n%s", err, output)
+		}
+		if value := b.client.Get(ctx, "{test}:%F0%9F%94%91").Val(); value != "\U0001f512" {
+			t.Errorf("the record of a whole character is %q", value)
+		}
+	})
+}
+
 // TestShellStatus holds the exit statuses of wildkey.sh against what its head
 // says of them: 1 is no value or a condition that fails, and nothing else is.
 func TestShellStatus(t *testing.T) {

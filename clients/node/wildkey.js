@@ -32,7 +32,11 @@ export class ConditionError extends Error {}
 export class ScriptError extends Error {}
 
 function bytes(value) {
-  if (typeof value === 'string') return Buffer.from(value)
+  if (typeof value === 'string') {
+    // Buffer.from would replace half a surrogate pair, and make one key of two.
+    if (!value.isWellFormed()) throw new RangeError(`has no UTF-8: ${JSON.stringify(value.slice(0, 100))}`)
+    return Buffer.from(value)
+  }
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) return Buffer.from(String(value))
   if (value instanceof Uint8Array) return Buffer.from(value)
   throw new TypeError(`neither a string, an integer nor a Buffer: ${String(value)}`)
@@ -52,7 +56,7 @@ const encodeSegment = (segment) =>
 const decodeSegment = (encoded) =>
   Buffer.from(encoded.replace(/%(..)/g, (_, hex) => String.fromCharCode(parseInt(hex, 16))), 'latin1')
 
-/** The encoded key; RangeError if it has no segment, an empty one, or is too long. */
+/** The encoded key; RangeError if it has no segment, an empty one, one without UTF-8, or is too long. */
 export function encodeKey(key) {
   if (!Array.isArray(key)) throw new TypeError('a key is a list of segments')
   const segments = key.map(encodeSegment)
@@ -158,7 +162,7 @@ export class Wildkey {
    */
   async put(...records) {
     if (records.length === 0) return
-    const args = records.flatMap(({ value, ttl, condition }) => [bytes(value), this.#ttl(ttl), condition ?? '*'])
+    const args = records.flatMap(({ value, ttl, condition }) => [bytes(value), this.#ttl(ttl), bytes(condition ?? '*')])
     const written = await this.call('put', this.#names(records.map(({ key }) => key)), args)
     if (written < 0) {
       throw new ConditionError(`the condition of record ${-written} does not hold; nothing was written`)
