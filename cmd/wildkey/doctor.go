@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +17,8 @@ func (t *tool) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what is wrong with the server for this namespace and user, and what to do about it",
 		Long: `Say what is wrong with the server for this namespace and user, and what to do
-about it: its version and role, the cluster slots, eviction policy and memory,
+about it: its version and role, the cluster slots and which of them are on their
+way to another node or left so, eviction policy and memory,
 missing scripts, the ACL of this user, the indexes and their stale entries, and
 other shards of the namespace than these.
 It writes nothing. A problem makes the exit code 4, a note does not.`,
@@ -28,7 +30,8 @@ It writes nothing. A problem makes the exit code 4, a note does not.`,
 			}
 			var all findings
 			all.onEach(homes, func(home home, found *findings) { s.examineServer(ctx, home, found) })
-			all.onEach(homes, func(home home, found *findings) { s.examineCluster(ctx, home, found) })
+			open := s.openSlots(ctx, &all)
+			all.onEach(homes, func(home home, found *findings) { s.examineCluster(ctx, home, open, found) })
 			all.onEach(homes, func(home home, found *findings) { s.examineMemory(ctx, home, found) })
 			s.examineScripts(ctx, t.preloaded, &all)
 			all.onEach(homes, func(home home, found *findings) { s.examineACL(ctx, home, t.preloaded, found) })
@@ -65,7 +68,38 @@ func (s *session) examineServer(ctx context.Context, home home, all *findings) {
 	}
 }
 
-func (s *session) examineCluster(ctx context.Context, home home, all *findings) {
+// openSlots returns which slots are on their way from a node or to one, by what
+// each says of itself: the others do not know.
+func (s *session) openSlots(ctx context.Context, all *findings) map[string][]string {
+	if s.about.mode != "cluster" {
+		return nil
+	}
+	nodes, err := s.nodes(ctx, false)
+	var failed failures
+	if err != nil {
+		failed = append(failed, err)
+	}
+	open := map[string][]string{}
+	for _, node := range nodes {
+		list, err := node.ClusterNodes(ctx).Result()
+		if err != nil {
+			failed = append(failed, fmt.Errorf("CLUSTER NODES on %s: %w", node.address, err))
+		}
+		for _, way := range openSlot.FindAllStringSubmatch(list, -1) { // in the line of the node itself
+			where := map[string]string{">": "migrating from ", "<": "importing to "}[way[2]]
+			open[way[1]] = append(open[way[1]], where+node.address)
+		}
+	}
+	if err := failed.err(); err != nil {
+		all.cannot("cluster", err, "")
+	}
+	return open
+}
+
+// openSlot is how CLUSTER NODES shows one: [slot->-node] or [slot-<-node].
+var openSlot = regexp.MustCompile(`\[([0-9]+)-([<>])-`)
+
+func (s *session) examineCluster(ctx context.Context, home home, open map[string][]string, all *findings) {
 	if s.about.mode != "cluster" {
 		return
 	}
@@ -78,9 +112,12 @@ func (s *session) examineCluster(ctx context.Context, home home, all *findings) 
 		state = p.ClusterInfo(ctx)
 		return nil
 	})
-	var shown []string
+	var shown, moving []string
 	for i, tag := range home.tags {
 		shown = append(shown, fmt.Sprintf("%s %d", tag, slots[i].Val()))
+		if ways := open[fmt.Sprint(slots[i].Val())]; ways != nil {
+			moving = append(moving, shown[i]+" "+strings.Join(ways, " "))
+		}
 	}
 	switch {
 	case err != nil:
@@ -88,6 +125,9 @@ func (s *session) examineCluster(ctx context.Context, home home, all *findings) 
 	case !strings.Contains(state.Val(), "cluster_state:ok"):
 		all.add("cluster", problem, "look at CLUSTER INFO and CLUSTER SHARDS: slots are not served, or nodes fail",
 			"the cluster is down; slots of %s: %s", home.address, some(shown))
+	case len(moving) > 0:
+		all.add("cluster", problem, "redis-cli --cluster fix "+home.address+", unless slots are just being moved",
+			"slots of %s are open, and calls may fail with TRYAGAIN: %s", home.address, some(moving))
 	default:
 		all.add("cluster", fine, "", "slots on %s: %s", home.address, some(shown))
 	}

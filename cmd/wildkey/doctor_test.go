@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -35,4 +36,32 @@ func TestDoctorWithoutCommand(t *testing.T) {
 			t.Errorf("exit code %d, and\n%s", code, output)
 		}
 	}, "--rename-command", "INFO", "HIDDEN")
+}
+
+// TestDoctorOfOpenSlot has the slot of one shard open on either side, as a
+// reshard of the cluster that was broken off leaves it.
+func TestDoctorOfOpenSlot(t *testing.T) {
+	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
+		ctx := context.Background()
+		run := shell(t, cluster.Nodes[0])
+		expect := func(code int, want string) {
+			t.Helper()
+			if output, got := run("wildkey --shards 3 doctor"); got != code || !strings.Contains(output, want) {
+				t.Errorf("exit code %d, and\n%swant %d, and\n%s", got, output, code, want)
+			}
+		}
+		from, to, _ := beginMove(t, cluster, "{app#1}")
+		source, target := from.Options().Addr, to.Options().Addr
+		ways := []string{"migrating from " + source, "importing to " + target}
+		if target < source {
+			slices.Reverse(ways)
+		}
+		open := "problem  cluster   slots of " + source + " are open, and calls may fail with TRYAGAIN: {app#1} 7223 "
+		expect(exitFindings, open+strings.Join(ways, " ")+"\n"+
+			"                   -> redis-cli --cluster fix "+source+", unless slots are just being moved\n")
+		must(t, from.Do(ctx, "CLUSTER", "SETSLOT", 7223, "STABLE").Err())
+		expect(exitFindings, open+"importing to "+target+"\n")
+		must(t, to.Do(ctx, "CLUSTER", "SETSLOT", 7223, "STABLE").Err())
+		expect(0, "ok       cluster   slots on "+source+": {app#1} 7223\n")
+	})
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
 
-// openSlot opens a slot on its way from its owner to another master, as a
+// beginMove opens a slot on its way from its owner to another master, as a
 // reshard does, and returns a function that moves keys of it.
-func openSlot(t *testing.T, cluster *redisserver.Cluster, key string) (from, to *redis.Client, move func(keys ...string)) {
+func beginMove(t *testing.T, cluster *redisserver.Cluster, key string) (from, to *redis.Client, move func(keys ...string)) {
 	t.Helper()
 	ctx := context.Background()
 	owner, err := cluster.Owner(key)
@@ -48,7 +48,7 @@ func TestSlotThatMoves(t *testing.T) {
 		for _, key := range []string{"a", "b", "c"} {
 			expect("printf "+key+" | wildkey put "+key+" --no-expiry", 0, "put "+key+", 1 B\n")
 		}
-		_, _, move := openSlot(t, cluster, "{app}")
+		_, _, move := beginMove(t, cluster, "{app}")
 		whole := "3 records, 3 index entries, 0 stale: 0 breaches\n"
 		move("{app}:a")
 		expect("wildkey get a", 0, "a")
