@@ -24,6 +24,13 @@ func (t *tool) getCommand() *cobra.Command {
 				return err
 			}
 			record := states[0]
+			if record.foreign {
+				kind, err := s.client.Type(ctx, record.name()).Result()
+				if err != nil {
+					return fmt.Errorf("TYPE %s: %w", record.name(), err)
+				}
+				return outcome{exitNothing, fmt.Errorf("there is no record %s: %s is foreign, a %s", key, record.name(), kind)}
+			}
 			if !record.live {
 				return outcome{exitNothing, fmt.Errorf("there is no record %s", key)}
 			}

@@ -15,6 +15,7 @@ type state struct {
 	place
 	now     time.Time // the server's
 	live    bool
+	foreign bool   // what is there is no string, and so no record, where sizes or values were asked for
 	kind    string // a Redis type, where indexes were asked for
 	value   []byte // where values were asked for
 	bytes   int64
@@ -119,8 +120,11 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 			return nil, fmt.Errorf("TIME: %w", failed)
 		}
 	}
-	// A missing key or one of another type is an answer about that record.
-	if err != nil && err != redis.Nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+	// The error is the first, and there may be worse after it.
+	failed := func(err error) bool {
+		return err != nil && err != redis.Nil && !redis.HasErrorPrefix(err, "WRONGTYPE")
+	}
+	if failed(err) {
 		return nil, fmt.Errorf("reading records: %w", err)
 	}
 	states := make([]state, len(encoded))
@@ -149,6 +153,10 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 			st.orderScore, st.inOrder = q.orderScore.Val(), q.orderScore.Err() == nil
 			st.expiresByScore, st.inExpiry = q.expires.Val(), q.expires.Err() == nil
 		}
+		if failed(err) {
+			return nil, fmt.Errorf("reading records: %w", err)
+		}
+		st.foreign = redis.HasErrorPrefix(err, "WRONGTYPE")
 		st.live = st.live && err == nil
 		states[i] = st
 	}
