@@ -15,7 +15,10 @@ type breach struct {
 	Repair string `json:"repair"`
 }
 
-const reindexRepairs = "wildkey reindex"
+const (
+	reindexRepairs     = "wildkey reindex"
+	foreignIndexRepair = "rename or delete it, then wildkey reindex"
+)
 
 // A reshard leaves the namespace in two spreads until it has ended.
 const strayRepair = "give --shards as the clients have it; or, if that is right, finish wildkey reshard, " +
@@ -64,10 +67,11 @@ func (s shards) judge(st state) (breaches []breach) {
 		found("wrong-shard", fmt.Sprintf("wildkey reshard into another namespace, or UNLINK %s and wildkey sweep", st.name()),
 			"it is in %s, and its shard is %s", st.tag, right)
 	}
-	if !st.inOrder {
+	if !st.inOrder && !st.noOrder {
 		found("unlisted", reindexRepairs, "it is not in the order index")
 	}
 	switch {
+	case st.noExpiry: // which is a breach of its own
 	case st.expires == 0 && st.inExpiry:
 		found("needless-expiry", reindexRepairs, "it never expires, and the expiry index has %.0f", st.expiresByScore)
 	case st.expires != 0 && !st.inExpiry:

@@ -31,7 +31,7 @@ func (t *tool) checkCommand() *cobra.Command {
                    or a record or an index is in a shard beside those of --shards
   order-score      a score of the order index is not 0: pages may miss the key
   no-key           an index entry is no encoded key
-  foreign          a Redis key in the place of a record is none
+  foreign          a Redis key in the place of a record or of an index is none
 
 An index entry without a record is stale, which is no breach: stale entries are
 counted, and wildkey sweep clears them away.
@@ -115,6 +115,10 @@ func (c *checker) run(ctx context.Context, report func(breach) error, looked fun
 		}
 		return nil
 	}
+	foreign, err := c.foreignIndexes(ctx, report)
+	if err != nil {
+		return err
+	}
 	pattern := c.shards.pattern()
 	for _, master := range masters {
 		scan := func(cursor uint64) *redis.ScanCmd { return master.Scan(ctx, cursor, pattern, snapshotRecords) }
@@ -124,6 +128,9 @@ func (c *checker) run(ctx context.Context, report func(breach) error, looked fun
 	}
 	for _, tag := range c.shards.tags {
 		for i, index := range []string{order(tag), expiry(tag)} {
+			if foreign[index] {
+				continue
+			}
 			where := []whereabouts{inOrder, inExpiry}[i]
 			scan := func(cursor uint64) *redis.ScanCmd { return c.client.ZScan(ctx, index, cursor, "", snapshotRecords) }
 			if err := walk(index, scan, where, placesIn(tag)); err != nil {
@@ -132,6 +139,33 @@ func (c *checker) run(ctx context.Context, report func(breach) error, looked fun
 		}
 	}
 	return nil
+}
+
+// foreignIndexes reports and returns what is in the place of an index and is none.
+func (c *checker) foreignIndexes(ctx context.Context, report func(breach) error) (map[string]bool, error) {
+	var kinds []*redis.StatusCmd
+	_, err := c.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, tag := range c.shards.tags {
+			kinds = append(kinds, p.Type(ctx, order(tag)), p.Type(ctx, expiry(tag)))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("TYPE of the indexes: %w", err)
+	}
+	foreign := map[string]bool{}
+	for i, kind := range kinds {
+		if kind := kind.Val(); kind != "zset" && kind != "none" {
+			tag := c.shards.tags[i/2]
+			index := []string{order(tag), expiry(tag)}[i%2]
+			foreign[index] = true
+			found := breach{"foreign", tag, index, "it is not an index but a " + kind, foreignIndexRepair}
+			if err := c.found(found, report); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return foreign, nil
 }
 
 // placesOf returns a function that tells of what SCAN gives where the records of

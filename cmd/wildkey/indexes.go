@@ -20,7 +20,7 @@ func (s *session) examineIndexes(ctx context.Context, all *findings) {
 				return
 			}
 			if kind != "zset" && kind != "none" {
-				all.add("indexes", problem, "rename or delete it, then wildkey reindex", "%s is not an index but a %s", index, kind)
+				all.add("indexes", problem, foreignIndexRepair, "%s is not an index but a %s", index, kind)
 				return
 			}
 		}

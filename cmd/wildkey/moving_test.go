@@ -12,7 +12,9 @@ import (
 
 // beginMove opens a slot on its way from its owner to another master, as a
 // reshard does, and returns a function that moves keys of it.
-func beginMove(t *testing.T, cluster *redisserver.Cluster, key string) (from, to *redis.Client, move func(keys ...string)) {
+func beginMove(
+	t *testing.T, cluster *redisserver.Cluster, key string,
+) (from, to *redis.Client, move func(keys ...string)) {
 	t.Helper()
 	ctx := context.Background()
 	owner, err := cluster.Owner(key)

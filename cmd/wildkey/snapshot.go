@@ -24,6 +24,7 @@ type state struct {
 	loose   bool  // not all of one moment: others may have written meanwhile
 
 	inOrder, inExpiry          bool // where indexes were asked for
+	noOrder, noExpiry          bool // a foreign key is in the place of the index
 	orderScore, expiresByScore float64
 }
 
@@ -152,6 +153,13 @@ func (s *session) snapshotOf(ctx context.Context, tag string, encoded []string, 
 			st.kind, err = q.kind.Text()
 			st.orderScore, st.inOrder = q.orderScore.Val(), q.orderScore.Err() == nil
 			st.expiresByScore, st.inExpiry = q.expires.Val(), q.expires.Err() == nil
+			st.noOrder = redis.HasErrorPrefix(q.orderScore.Err(), "WRONGTYPE")
+			st.noExpiry = redis.HasErrorPrefix(q.expires.Err(), "WRONGTYPE")
+			for _, score := range []*redis.FloatCmd{q.orderScore, q.expires} {
+				if err == nil && failed(score.Err()) {
+					err = score.Err()
+				}
+			}
 		}
 		if failed(err) {
 			return nil, fmt.Errorf("reading records: %w", err)
