@@ -35,7 +35,7 @@ func (s shards) judge(st state) (breaches []breach) {
 		breaches = append(breaches, breach{kind, st.tag, plain(st.encoded), fmt.Sprintf(detail, args...), repair})
 	}
 	const lookAtIt = "look at it, and delete or rename it"
-	remove := func(index string) string { return fmt.Sprintf("ZREM %s %q", index, st.encoded) }
+	remove := func(index string) string { return "ZREM " + index + " " + forRedisCLI(st.encoded) }
 	key, err := wildkey.ParseKey(st.encoded)
 	if err != nil {
 		if st.live {

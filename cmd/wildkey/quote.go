@@ -19,6 +19,25 @@ func plain(text string) string {
 	return text
 }
 
+// forRedisCLI returns an argument in quotes as redis-cli reads them, which knows
+// no escape for a rune, but for a byte.
+func forRedisCLI(argument string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(argument) {
+		switch {
+		case c == '"' || c == '\\':
+			b.Write([]byte{'\\', c})
+		case c < ' ' || c > '~':
+			fmt.Fprintf(&b, `\x%02x`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
 // clipped is plain, cut to so many runes.
 func clipped(text string, runes int) string {
 	head := text
