@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -41,17 +42,17 @@ func (s *session) sample(ctx context.Context, tag string, shards int) (sample, e
 	}
 	// MEMORY USAGE finds a record that has expired and is not yet freed, too.
 	exists, memory := make([]*redis.IntCmd, len(result.taken)), make([]*redis.IntCmd, len(result.taken))
-	_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+	s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // its error is the first one's
 		for i, encoded := range result.taken {
 			exists[i] = p.Exists(ctx, place{tag, encoded}.name())
 			memory[i] = p.MemoryUsage(ctx, place{tag, encoded}.name())
 		}
 		return nil
 	})
-	if err != nil && err != redis.Nil {
-		return result, fmt.Errorf("EXISTS and MEMORY USAGE: %w", err)
-	}
 	for i, usage := range memory {
+		if err := cmp.Or(exists[i].Err(), usage.Err()); err != nil && err != redis.Nil {
+			return result, fmt.Errorf("EXISTS and MEMORY USAGE: %w", err)
+		}
 		if exists[i].Val() == 0 {
 			result.stale++
 		} else {

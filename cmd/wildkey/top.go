@@ -31,12 +31,16 @@ func (t *tool) topCommand() *cobra.Command {
 		Long: `List all namespaces by the memory that they take, with their records, index
 entries and the share of these that is stale. It looks for order indexes with
 SCAN, which goes through the whole keyspace, and looks up at most 1,000 records
-of each namespace: what is told by a sample is marked with ~.`,
+of each namespace: what is told by a sample is marked with ~. A namespace that
+has a key of another type in the place of an index is left out, with a note.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
-			rows, err := s.namespaces(ctx)
+			rows, foreign, err := s.namespaces(ctx)
 			if err != nil {
 				return err
+			}
+			for _, err := range foreign {
+				fmt.Fprintln(t.errOut, "left out:", visible(err.Error()))
 			}
 			headings := []string{
 				"NAMESPACE", "SHARDS", "RECORDS", "INDEX ENTRIES", "EXPIRING", "STALE", "RECORD MEMORY", "INDEX MEMORY",
@@ -59,10 +63,12 @@ of each namespace: what is told by a sample is marked with ~.`,
 // it; another program's sorted set may have the like.
 var orderIndex = regexp.MustCompile(`^(\{([A-Za-z0-9._~%-]+)(#[0-9]+)?\})/keys$`)
 
-func (s *session) namespaces(ctx context.Context) ([]namespaceRow, error) {
+// namespaces returns what can be weighed, and why the others cannot: what is in
+// the place of an index of theirs is none.
+func (s *session) namespaces(ctx context.Context) (rows []namespaceRow, foreign []error, err error) {
 	nodes, err := s.nodes(ctx, true)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	tags := map[string][]string{} // by namespace
 	for _, node := range nodes {
@@ -74,16 +80,20 @@ func (s *session) namespaces(ctx context.Context) ([]namespaceRow, error) {
 			}
 		}
 		if err := names.Err(); err != nil {
-			return nil, fmt.Errorf("SCAN on %s: %w", node.address, err)
+			return nil, nil, fmt.Errorf("SCAN on %s: %w", node.address, err)
 		}
 	}
-	var rows []namespaceRow
 	for namespace, tags := range tags {
 		row := namespaceRow{Namespace: namespace, Shards: len(tags)}
-		for _, tag := range tags {
-			if err := s.weigh(ctx, tag, &row); err != nil {
-				return nil, err
-			}
+		var err error
+		for i := 0; i < len(tags) && err == nil; i++ {
+			err = s.weigh(ctx, tags[i], &row)
+		}
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			foreign = append(foreign, err)
+			continue
+		} else if err != nil {
+			return nil, nil, err
 		}
 		row.StaleShare = 1 - float64(row.Records)/float64(max(1, row.Entries))
 		rows = append(rows, row)
@@ -94,7 +104,7 @@ func (s *session) namespaces(ctx context.Context) ([]namespaceRow, error) {
 			cmp.Compare(a.Namespace, b.Namespace),
 		)
 	})
-	return rows, nil
+	return rows, foreign, nil
 }
 
 // weigh adds a shard to the row of its namespace. The memory of its records is
