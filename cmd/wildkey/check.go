@@ -77,8 +77,11 @@ func (t *tool) writeBreach(b breach) error {
 type checker struct {
 	*session
 	summary  checkSummary
-	reported map[breach]bool // SCAN and ZSCAN may meet the same key twice
+	reported map[breach]bool // of late: SCAN and ZSCAN may meet the same key twice
 }
+
+// mostReported bounds the memory of a check that finds a breach in each record.
+const mostReported = 10_000
 
 // whereabouts is where a walk meets a key.
 type whereabouts int
@@ -225,14 +228,14 @@ func (c *checker) judgeAll(
 				c.summary.Stale++
 			}
 		}
-		breaches := c.shards.judge(st)
+		breaches := c.judgeFrom(where, st)
 		if st.loose && len(breaches) > 0 {
 			// Somebody may have written between two answers: ask for this one alone.
 			again, err := c.snapshot(ctx, []place{st.place}, indexes)
 			if err != nil {
 				return err
 			}
-			breaches = c.shards.judge(again[0])
+			breaches = c.judgeFrom(where, again[0])
 		}
 		for _, b := range breaches {
 			if err := c.found(b, report); err != nil {
@@ -243,10 +246,25 @@ func (c *checker) judgeAll(
 	return nil
 }
 
+// judgeFrom judges what is there where SCAN meets it, and index entries without a
+// record where ZSCAN meets them: so that each walk has breaches of its own.
+func (c *checker) judgeFrom(where whereabouts, st state) []breach {
+	if st.live != (where == amongRecords) {
+		return nil
+	}
+	if !st.live {
+		st.inOrder, st.inExpiry = st.inOrder && where == inOrder, st.inExpiry && where == inExpiry
+	}
+	return c.shards.judge(st)
+}
+
 // found reports a breach, once.
 func (c *checker) found(b breach, report func(breach) error) error {
 	if c.reported[b] {
 		return nil
+	}
+	if len(c.reported) == mostReported {
+		clear(c.reported)
 	}
 	c.reported[b] = true
 	c.summary.Breaches++

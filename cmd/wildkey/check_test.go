@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +83,41 @@ func TestCheckRepairInRedisCLI(t *testing.T) {
 		must(t, os.WriteFile(file, []byte(found.Repair+"\n"), 0o666))
 		if output, _ := run("redis-cli < " + file); output != "1\n" {
 			t.Errorf("redis-cli says %q to %s", output, found.Repair)
+		}
+	})
+}
+
+// TestCheckBoundsMemory finds more breaches than it keeps in mind, in records that
+// both the keyspace and an index lead to, and reports each once.
+func TestCheckBoundsMemory(t *testing.T) {
+	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		ctx := context.Background()
+		expires := time.Now().Add(time.Hour).UnixMilli()
+		const n = 2*mostReported + 1
+		_, err := server.Client(t).Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i := range n {
+				key := strconv.Itoa(i)
+				p.Do(ctx, "SET", "{app}:"+key, "", "PXAT", expires)
+				p.ZAdd(ctx, "{app}/expiry", redis.Z{Member: key, Score: float64(expires)})
+			}
+			return nil
+		})
+		must(t, err)
+		tool := newTool(nil, io.Discard, io.Discard)
+		tool.url, tool.namespace = "redis://"+server.Addr, "app"
+		s, err := tool.connect(ctx, reading)
+		must(t, err)
+		defer s.close()
+		check, reported := checker{session: s, reported: map[breach]bool{}}, map[breach]int{}
+		must(t, check.run(ctx, func(b breach) error {
+			reported[b]++
+			return nil
+		}, func(int) {}))
+		if len(reported) != n || check.summary.Breaches != n || check.summary.Entries != n {
+			t.Errorf("reported %d breaches, of %d: %+v", len(reported), n, check.summary)
+		}
+		if len(check.reported) > mostReported {
+			t.Errorf("%d breaches are kept in mind", len(check.reported))
 		}
 	})
 }
