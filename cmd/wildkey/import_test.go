@@ -3,9 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
@@ -56,6 +59,23 @@ func TestImportExpiry(t *testing.T) {
 		}
 		if keys := client.ZRange(ctx, "{app}/keys", 0, -1).Val(); len(keys) != 1 || keys[0] != "long" {
 			t.Errorf("on the server are %q", keys)
+		}
+	})
+}
+
+// TestImportFailedRead: a read that fails in a line is told as what it is, and
+// the records before it are written.
+func TestImportFailedRead(t *testing.T) {
+	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		in := io.MultiReader(
+			strings.NewReader(`{"key":"a","value":"1","ttl":0}`+"\n"+`{"key":"b","va`),
+			iotest.ErrReader(errors.New("the disk is broken")))
+		var out, messages bytes.Buffer
+		tool := newTool(in, &out, &messages)
+		code := tool.run(context.Background(), []string{"--url", "redis://" + server.Addr, "-n", "app", "import"})
+		want := "wildkey: reading the input: the disk is broken (1 record written before)\n"
+		if code != exitFailure || messages.String() != want {
+			t.Errorf("exit code %d, %q, want %q", code, messages.String(), want)
 		}
 	})
 }

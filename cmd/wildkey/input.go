@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"io"
 )
@@ -21,7 +20,8 @@ func (t *tool) input(ctx context.Context) io.Reader {
 }
 
 // inputLine is a line as it was read, with its newline if it had one, and what
-// ended the input: nil while there may be more, io.EOF at its end.
+// ended the input: nil while there may be more; io.EOF, perhaps with a last line;
+// or, without one, what went wrong.
 type inputLine struct {
 	text []byte
 	err  error
@@ -32,20 +32,36 @@ type inputLine struct {
 func readLines(ctx context.Context, in io.Reader, longest int) <-chan inputLine {
 	lines := make(chan inputLine)
 	go func() {
-		scanner := bufio.NewScanner(in)
-		scanner.Buffer(nil, longest)
-		for more := true; more; {
-			more = scanner.Scan()
-			l := inputLine{text: bytes.Clone(scanner.Bytes())}
-			if !more {
-				l.err = cmp.Or(scanner.Err(), io.EOF)
-			}
+		buffered := bufio.NewReaderSize(in, 64<<10)
+		for {
+			text, err := readLine(buffered, longest)
 			select {
-			case lines <- l:
+			case lines <- inputLine{text, err}:
 			case <-ctx.Done():
+				return
+			}
+			if err != nil {
 				return
 			}
 		}
 	}()
 	return lines
+}
+
+// readLine looks at each byte once: a bufio.Scanner would look through all of a
+// long line again with each piece of it that comes.
+func readLine(in *bufio.Reader, longest int) ([]byte, error) {
+	var pieces [][]byte
+	for length := 0; ; {
+		piece, err := in.ReadSlice('\n')
+		switch length += len(piece); {
+		case length > longest:
+			return nil, bufio.ErrTooLong
+		case err != nil && err != bufio.ErrBufferFull && err != io.EOF:
+			return nil, err // the line is not whole
+		}
+		if pieces = append(pieces, bytes.Clone(piece)); err != bufio.ErrBufferFull {
+			return bytes.Join(pieces, nil), err
+		}
+	}
 }
