@@ -15,8 +15,8 @@ func (t *tool) exportCommand() *cobra.Command {
   {"key":"user:42:session:abc","value":"laptop","expires_at":1767225600000}
   {"key":"user:42:photo","value_base64":"/9j/4A==","ttl":0}
 
-with the encoded key; the value, in base64 where it is not UTF-8; and when the
-record expires, in Unix milliseconds, or a ttl of 0, which is never.
+with the encoded key; the value, in base64 where it is not UTF-8 or is shorter so;
+and when the record expires, in Unix milliseconds, or a ttl of 0, which is never.
 A record and its TTL are of one moment; the whole is not.`,
 		Example: `  wildkey export 'user:**' | gzip > users.ndjson.gz`,
 		Args:    cobra.MaximumNArgs(1),

@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/wildkey/wildkey"
@@ -15,7 +19,7 @@ import (
 // line is a record as one line of JSON, which export writes and import reads.
 type line struct {
 	Key       lineKey `json:"key"`
-	Value     *string `json:"value,omitempty"`        // a value that is UTF-8
+	Value     *string `json:"value,omitempty"`        // a value that is UTF-8, unless base64 is shorter
 	Base64    *[]byte `json:"value_base64,omitempty"` // any value
 	Bytes     *int64  `json:"bytes,omitempty"`        // where a listing leaves the value out
 	ExpiresAt *int64  `json:"expires_at,omitempty"`   // Unix ms
@@ -50,13 +54,33 @@ func newLine(record state, withValue bool) (line, error) {
 	switch {
 	case !withValue:
 		l.Bytes = &record.bytes
-	case utf8.Valid(record.value):
+	case utf8.Valid(record.value) && textLength(record.value) <= base64Length(len(record.value)):
 		text := string(record.value)
 		l.Value = &text
 	default:
 		l.Base64 = &record.value
 	}
 	return l, err
+}
+
+// base64Length is how many bytes base64 makes of n, with those by which the name
+// of its field is longer.
+func base64Length(n int) int { return len("_base64") + base64.StdEncoding.EncodedLen(n) }
+
+// textLength is how many bytes marshal makes of a value that is UTF-8.
+func textLength(value []byte) int {
+	length := 0
+	for _, r := range string(value) {
+		switch {
+		case strings.ContainsRune("\"\\\b\f\n\r\t", r):
+			length += len(`\n`)
+		case strconv.IsPrint(r):
+			length += utf8.RuneLen(r)
+		default:
+			length += len(`\u0000`) * utf16.RuneLen(r)
+		}
+	}
+	return length
 }
 
 // incoming is a record that a line holds. What expires at a moment has no TTL
