@@ -181,6 +181,7 @@ func (s *session) nodes(ctx context.Context, mastersOnly bool) ([]node, error) {
 // withoutSlots returns the nodes of a cluster that no slot leads to, beside those
 // that one does: masters that have just joined, and what has failed.
 func (s *session) withoutSlots(ctx context.Context, cluster *redis.ClusterClient, others []node) ([]node, error) {
+	//lint:ignore SA1019 CLUSTER SHARDS came with Redis 7.0.
 	slots, err := cluster.ClusterSlots(ctx).Result()
 	if err != nil {
 		return nil, fmt.Errorf("CLUSTER SLOTS: %w", err)
