@@ -853,6 +853,13 @@ func TestAuditLockedMode(t *testing.T) {
 		if _, err := cache.Reindex(ctx); err != nil {
 			t.Errorf("Reindex with +scan: %v", err)
 		}
+		if err := cache.Load(ctx); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("Load without +script|exists: %v", err)
+		}
+		b.do(t, "ACL", "SETUSER", "app", "+script|exists")
+		if err := cache.Load(ctx); err != nil {
+			t.Errorf("Load with +script|exists: %v", err)
+		}
 	})
 }
 

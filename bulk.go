@@ -50,7 +50,7 @@ func (c *Cache) PutEach(
 	return written, err
 }
 
-// bytes are those that a call of put.lua carries for the record, but for escapes.
+// bytes are those of the key, before it is encoded, the value, and the condition.
 func (r Record) bytes() int {
 	n := len(r.Value) + len(r.If.argument)
 	for _, segment := range r.Key {

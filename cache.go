@@ -75,7 +75,8 @@ type Options struct {
 	// PageLimit, PageReads and PageBytes bound each call of match.lua: its
 	// matches (default 500, at most 99,999), the index entries that it reads
 	// (1,000; 99,999) and its bytes of keys and values (1 MiB; 999,999,999).
-	// PutEach and Writer put no more than PageBytes, or one larger Put, into a call.
+	// PutEach and Writer put no more than PageBytes of keys, before they are encoded,
+	// and values into a call, or one larger Put.
 	PageLimit, PageReads, PageBytes int
 	// Shards is how many hash tags, each in one hash slot of a cluster, the
 	// namespace is spread over: 1 (the default) to 16,384. ShardSegments is how many

@@ -32,6 +32,7 @@ func TestCluster(t *testing.T) {
 			{"page while a slot moves", testPageWhileASlotMoves},
 			{"purge while a slot moves", testPurgeWhileASlotMoves},
 			{"reindex when a slot has moved", testReindexWhenASlotHasMoved},
+			{"slot begins to move under a reindex", testSlotBeginsToMoveUnderAReindex},
 			{"a move lengthens lives", testMoveLengthensLives},
 			{"slot moves to a new node", testSlotMovesToANewNode},
 		} {
@@ -47,66 +48,6 @@ func TestCluster(t *testing.T) {
 			})
 		}
 	})
-}
-
-// move is a slot on its way from one node to another, as redis-cli moves it.
-type move struct {
-	slot         int64
-	from, to     *redis.Client
-	fromID, toID string
-	others       []*redis.Client
-}
-
-// beginMove opens the slot of a key: from its owner to another master.
-func beginMove(t *testing.T, c *redisserver.Cluster, key string, to *redisserver.Server) *move {
-	t.Helper()
-	owner, err := c.Owner(key)
-	must(t, err)
-	if to == owner {
-		t.Fatal("the slot is there already")
-	}
-	m := &move{from: owner.Client(t), to: to.Client(t)}
-	m.slot = m.from.ClusterKeySlot(ctx, key).Val()
-	m.fromID, m.toID = m.from.Do(ctx, "CLUSTER", "MYID").Val().(string), m.to.Do(ctx, "CLUSTER", "MYID").Val().(string)
-	for _, node := range c.Nodes {
-		if node != owner && node != to {
-			m.others = append(m.others, node.Client(t))
-		}
-	}
-	must(t, m.to.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "IMPORTING", m.fromID).Err())
-	must(t, m.from.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "MIGRATING", m.toID).Err())
-	return m
-}
-
-// migrate moves keys.
-func (m *move) migrate(t *testing.T, keys ...string) {
-	t.Helper()
-	host, port, _ := strings.Cut(m.to.Options().Addr, ":")
-	args := []any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}
-	for _, key := range keys {
-		args = append(args, key)
-	}
-	if reply, err := m.from.Do(ctx, args...).Text(); reply != "OK" {
-		t.Fatalf("MIGRATE: %s, %v", reply, err)
-	}
-}
-
-// end moves what is left, and closes the slot.
-func (m *move) end(t *testing.T) {
-	t.Helper()
-	for {
-		left := m.from.ClusterGetKeysInSlot(ctx, int(m.slot), 100).Val()
-		if len(left) == 0 {
-			break
-		}
-		m.migrate(t, left...)
-	}
-	for _, node := range append([]*redis.Client{m.to, m.from}, m.others...) {
-		if err := node.Do(ctx, "CLUSTER", "SETSLOT", m.slot, "NODE", m.toID).Err(); err != nil &&
-			!strings.Contains(err.Error(), "SETSLOT only with masters") {
-			t.Fatal(err)
-		}
-	}
 }
 
 // reindex makes up for the move of a slot, which leaves records the time that
@@ -148,10 +89,10 @@ func testPageWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
 			for n := range want {
 				must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
 			}
-			m := beginMove(t, c, order, otherMaster(t, c, order))
+			m := c.BeginMove(t, order, otherMaster(t, c, order))
 			for i, keys := range append([][]string{nil}, row.moved...) {
 				if keys != nil {
-					m.migrate(t, keys...)
+					m.Migrate(t, keys...)
 				}
 				found, err := cache.All(ctx, wildkey.MustParsePattern("**"))
 				if err == nil {
@@ -160,7 +101,7 @@ func testPageWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
 					}
 				}
 			}
-			m.end(t)
+			m.End(t)
 			reindex(t, cache, len(want))
 		})
 	}
@@ -176,10 +117,10 @@ func testPurgeWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
 			cache := cacheWith(t, client, wildkey.Options{})
 			must(t, cache.Put(ctx, rec(wildkey.K(0), "v"), rec(wildkey.K(1), "v")))
 			must(t, client.ZAdd(ctx, expiry, redis.Z{Score: 1, Member: "1"}).Err())
-			m := beginMove(t, c, order, otherMaster(t, c, order))
-			m.migrate(t, moved...)
+			m := c.BeginMove(t, order, otherMaster(t, c, order))
+			m.Migrate(t, moved...)
 			must(t, cache.Put(ctx, rec(wildkey.K(0), "w")))
-			m.end(t)
+			m.End(t)
 			wantAll(t, cache, "**", "0=w", "1=v")
 			reindex(t, cache, 2)
 		})
@@ -193,16 +134,47 @@ func testReindexWhenASlotHasMoved(t *testing.T, c *redisserver.Cluster) {
 	for n := range 3 {
 		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
 	}
-	m := beginMove(t, c, "{test}", otherMaster(t, c, "{test}"))
-	m.migrate(t, "{test}:1")
+	m := c.BeginMove(t, "{test}", otherMaster(t, c, "{test}"))
+	m.Migrate(t, "{test}:1")
 	// Redis 6.2 says ASK.
 	if n, err := cache.Reindex(ctx); !redis.IsTryAgainError(err) && !redis.HasErrorPrefix(err, "ASK ") {
 		t.Errorf("Reindex while the slot moves: %d, %v, want TRYAGAIN or ASK", n, err)
 	}
-	m.end(t)
-	must(t, m.to.Del(ctx, "{test}/keys", "{test}/expiry").Err())
+	m.End(t)
+	must(t, m.To.Del(ctx, "{test}/keys", "{test}/expiry").Err())
 	reindex(t, cache, 3)
 	wantAll(t, cache, "**", "0=v", "1=v", "2=v")
+}
+
+// testSlotBeginsToMoveUnderAReindex: a record that moves before SCAN has come to it
+// is not left out without a word.
+func testSlotBeginsToMoveUnderAReindex(t *testing.T, c *redisserver.Cluster) {
+	const most = 50
+	client := c.Client(t, nil)
+	cache := cacheWith(t, client, wildkey.Options{MaxRecords: 1})
+	for n := range most {
+		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
+	}
+	owner, err := c.Owner("{test}")
+	must(t, err)
+	var last string // of the records, as SCAN gives them
+	names := owner.Client(t).ScanType(ctx, 0, "{test}:*", 1, "string").Iterator()
+	for names.Next(ctx) {
+		last = names.Val()
+	}
+	must(t, names.Err())
+	var m *redisserver.Move
+	client.AddHook(hook{after: func(commands []redis.Cmder) {
+		if commands[0].Name() == "evalsha" && m == nil {
+			m = c.BeginMove(t, "{test}", otherMaster(t, c, "{test}"))
+			m.Migrate(t, last)
+		}
+	}})
+	if n, err := cache.Reindex(ctx); !redis.IsTryAgainError(err) && !redis.HasErrorPrefix(err, "ASK ") {
+		t.Errorf("Reindex: %d, %v, want TRYAGAIN or ASK", n, err)
+	}
+	m.End(t)
+	reindex(t, cache, most)
 }
 
 // testMoveLengthensLives: what a move of a slot does to the expiry of records,
@@ -214,10 +186,10 @@ func testMoveLengthensLives(t *testing.T, c *redisserver.Cluster) {
 		must(t, cache.Put(ctx, rec(wildkey.K(n), "v")))
 	}
 	must(t, client.Set(ctx, "{test}", strings.Repeat("v", 20_000_000), 0).Err())
-	m := beginMove(t, c, "{test}", otherMaster(t, c, "{test}"))
+	m := c.BeginMove(t, "{test}", otherMaster(t, c, "{test}"))
 	// The first comes first and takes its time; that which the others have left is measured before.
-	m.migrate(t, "{test}", "{test}:0", "{test}:1", "{test}:2")
-	m.end(t)
+	m.Migrate(t, "{test}", "{test}:0", "{test}:1", "{test}:2")
+	m.End(t)
 	report, err := invariant.CheckCluster(ctx, client)
 	must(t, err)
 	if len(report.Breaches) != 3 || !strings.Contains(report.Breaches[0], " expires at ") {
@@ -397,8 +369,8 @@ func testSlotMovesToANewNode(t *testing.T, c *redisserver.Cluster) {
 	}
 	added, err := c.Add()
 	must(t, err)
-	m := beginMove(t, c, "{test}", added)
-	m.migrate(t, "{test}/keys", "{test}/expiry", "{test}:0", "{test}:1", "{test}:2")
+	m := c.BeginMove(t, "{test}", added)
+	m.Migrate(t, "{test}/keys", "{test}/expiry", "{test}:0", "{test}:1", "{test}:2")
 	flushScripts(t, added)
 	everything := wildkey.MustParsePattern("**")
 	if n, err := cache.Count(ctx, everything); n != 3 || err != nil {
@@ -416,7 +388,7 @@ func testSlotMovesToANewNode(t *testing.T, c *redisserver.Cluster) {
 			return
 		}
 		if calls++; calls == 2 {
-			m.end(t)
+			m.End(t)
 			eventually(t, "the client knows the new owner", func() bool {
 				client.ReloadState(ctx)
 				master, err := client.MasterForKey(ctx, "{test}")

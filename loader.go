@@ -83,11 +83,11 @@ func load(ctx context.Context, client redis.Scripter, script Script) error {
 	return nil
 }
 
-// loadAtRedirection loads the script on the node to which the master of the
-// keys sends a call for them: one that is being given their slot, or has it so
-// lately that no list of nodes had it when the script was loaded on all. If the
-// master sends nowhere, the list is newer than the call that failed.
-func loadAtRedirection(ctx context.Context, cluster *redis.ClusterClient, script Script, keys []string) error {
+// loadWhereCalled loads the script on the node that runs a call for the keys:
+// their master, by the newest list of the slots that the client has, or the one to
+// which that sends the call, which is being given their slot, or has it so lately
+// that no list has it yet.
+func loadWhereCalled(ctx context.Context, cluster *redis.ClusterClient, script Script, keys []string) error {
 	master, err := cluster.MasterForKey(ctx, keys[0])
 	if err != nil {
 		return fmt.Errorf("wildkey: %s.lua: %w", script.Name, err)
@@ -130,7 +130,7 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 		loading = l.provide(ctx, script)
 		cmd = l.call(ctx, script, keys, args)
 		if cluster, ok := l.client.(*redis.ClusterClient); ok && isMissing(cmd.Err()) {
-			loading = cmp.Or(loadAtRedirection(ctx, cluster, script, keys), loading)
+			loading = cmp.Or(loadWhereCalled(ctx, cluster, script, keys), loading)
 			cmd = l.call(ctx, script, keys, args)
 		}
 	}

@@ -13,13 +13,14 @@ import (
 // TTL, and returns how many it met: the repair after an index was deleted or,
 // under allkeys-*, evicted. It goes once through the keyspace of each server that
 // has shards with SCAN, which may give a record twice: it counts twice. While the
-// slot of a shard moves between nodes of a cluster it fails: TRYAGAIN, ASK.
+// slot of a shard moves between nodes of a cluster it fails: TRYAGAIN, ASK; and
+// MOVED, until all nodes have heard that it has moved.
 //
 // A record that expires less than a second after what the expiry index says, as
 // the move of a slot leaves it, is set back to that; any other score is set to
-// when its record expires. Before Redis 7.2 a record of which the expiry index knows nothing any more may
-// get the milliseconds that its call takes on top, one more than another, and so
-// records that were put together expire apart.
+// when its record expires. Before Redis 7.2 a record of which the expiry index
+// knows nothing any more may get the milliseconds that its call takes on top, one
+// more than another, and so records that were put together expire apart.
 func (c *Cache) Reindex(ctx context.Context) (int, error) {
 	nodes, err := c.nodes(ctx)
 	if err != nil {

@@ -23,10 +23,10 @@ type WriterOptions struct {
 }
 
 // Writer writes to a Cache in the background, in each shard in the order of its
-// calls. Consecutive puts go as one call of put.lua, and consecutive deletes as
-// one of delete.lua, up to Options.MaxRecords and PageBytes each; a Put with a
-// condition goes alone. What one Put was given is never split. It is safe for
-// concurrent use.
+// calls. Consecutive puts go as one call of put.lua, up to Options.MaxRecords and
+// PageBytes, and consecutive deletes as one of delete.lua, up to MaxRecords; a Put
+// with a condition goes alone. What one Put was given is never split. It is safe
+// for concurrent use.
 type Writer struct {
 	cache   *Cache
 	options WriterOptions

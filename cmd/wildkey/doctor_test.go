@@ -50,7 +50,8 @@ func TestDoctorOfOpenSlot(t *testing.T) {
 				t.Errorf("exit code %d, and\n%swant %d, and\n%s", got, output, code, want)
 			}
 		}
-		from, to, _ := beginMove(t, cluster, "{app#1}")
+		m := beginMove(t, cluster, "{app#1}")
+		from, to := m.From, m.To
 		source, target := from.Options().Addr, to.Options().Addr
 		ways := []string{"migrating from " + source, "importing to " + target}
 		if target < source {

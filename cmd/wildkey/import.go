@@ -15,7 +15,8 @@ import (
 )
 
 // As many lines as these bounds allow are written at a time, in a call of put.lua
-// for each shard, and none waits for long until others have come; a line is no longer than the longest string of Redis, in base64.
+// for each shard, and none waits for long until others have come; a line is no
+// longer than the longest string of Redis, in base64.
 const (
 	importRecords = 250 // for each shard, of up to importShards
 	importShards  = 16
