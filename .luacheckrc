@@ -14,7 +14,7 @@ stds.redis = {
     string = library 'byte char find format gmatch gsub len lower match rep reverse sub upper',
     table = library 'concat insert remove sort unpack',
     math = library 'abs ceil floor fmod huge max min',
-    'ipairs', 'tonumber', 'unpack',
+    'ipairs', 'pcall', 'tonumber', 'unpack',
   },
 }
 std = 'redis'

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -27,6 +28,12 @@ func K(parts ...any) Key {
 		key[i] = segmentText(part)
 	}
 	return key
+}
+
+// Child returns a key beneath k: its segments, and behind them the parts as K
+// makes them. It leaves k as it is.
+func (k Key) Child(parts ...any) Key {
+	return append(slices.Clip(k), K(parts...)...)
 }
 
 func segmentText(part any) string {

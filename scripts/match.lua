@@ -1,23 +1,25 @@
 --!df flags=allow-undeclared-keys
 -- PURPOSE   Find the records that match a pattern, a bounded page a call, in byte order of their keys. Never writes.
--- KEYS      order index, expiry index
+-- KEYS      index
 -- ARGV      want, cursor, limit, reads, bytes, term...
---             want    values: {key, value, ...} of live records; keys: {key, ...}, count: how many entries not expired
+--             want    values: {key, value, ...} of live records; records: {key, value, milliseconds left or -1, ...};
+--                     keys: {key, ...}; count: how many; index: {key, ...} of index entries as they are, stale or not
 --             cursor  empty to start; then the cursor of the page before
 --             limit   the most matches of a page, reads: the most index entries read for it, one more being counted for
 --                     each 256 bytes of an entry; each 1 to 99999
 --             bytes   the most bytes of keys and values in it, 1 to 999999999; one larger record passes alone
 --             term    =LITERAL this segment; ^PREFIX one that starts so; * any one; ** zero or more, last only; and
 --                     all of them such that a key of 4096 bytes can match
--- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: expired or no record
+-- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: it has no live record
 -- ERRORS    BADARG match: ...; TRYAGAIN match: ..., while the slot moves; from the server: NOPERM, WRONGTYPE
--- COST      O(reads + L log N), L the leaps, at most one an entry read; a look-up for each of M matches, for keys and
---             count only while entries have expired; one more for S stale ones; calls: at most 3 + reads + M + S
--- COMMANDS  MGET TIME ZCOUNT ZRANGEBYLEX ZSCORE
+-- COST      O(reads + L log N), L the leaps, at most one an entry read; M matches and S stale ones; calls: at most
+--             reads, and M + 2 * S for values, 2 * M + 2 * S for records, none for index; for keys and count reads + M
+--             + S where an entry is stale
+-- COMMANDS  EXISTS MGET PTTL ZRANGEBYLEX
 
-local order, expiry, want, cursor = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local index, want, cursor = KEYS[1], ARGV[1], ARGV[2]
+local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG match: ' .. string.format(...)) end
-local try_again = redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node')
 
 -- Byte order, as sorted sets have it: Lua's own < on strings follows the server's locale.
 local function before(a, b)
@@ -29,10 +31,11 @@ local function before(a, b)
 end
 
 -- Validate.
-local tag = string.match(order or '', '^({[^{}]+})/keys$')
-if not tag or expiry ~= tag .. '/expiry' or #KEYS > 2 then return refuse('KEYS are not {ns}/keys, {ns}/expiry') end
+local tag = string.match(index or '', '^({[^{}]+})/keys$')
+if not tag or #KEYS > 1 then return refuse('KEYS are not {ns}/keys') end
 if #ARGV < 6 then return refuse('%d arguments; want, cursor, limit, reads, bytes and a term are needed', #ARGV) end
-if want ~= 'values' and want ~= 'keys' and want ~= 'count' then return refuse('ARGV[1], want, is unknown') end
+local wants = { values = true, records = true, keys = true, count = true, index = true }
+if not wants[want] then return refuse('ARGV[1], want, is unknown') end
 for i, digits in ipairs({ 5, 5, 9 }) do
   local bound = ARGV[i + 2]
   if #bound > digits or not string.find(bound, '^[1-9]%d*$') then return refuse('ARGV[%d] is out of range', i + 2) end
@@ -90,55 +93,66 @@ local function leap_from(entry)
   return '[' .. string.sub(entry, 1, start - 2) .. ';'
 end
 
--- Read. Matches are looked up one by one: at most one value beyond the bytes. Chunks of the index double until a leap.
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
--- Where nothing in the index has expired, no entry needs its score.
-local expired = want ~= 'values' and redis.call('ZCOUNT', expiry, '-inf', string.format('(%.0f', now)) or 0
+-- A look-up has failed. While the slot moves, a record that was not declared may be on another node.
+local function failed(reply)
+  local text = reply['err']
+  if string.find(text, 'non local key', 1, true) or string.find(text, 'of the slot', 1, true) then
+    return redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node')
+  end
+  return reply
+end
+
+-- Read. Values are looked up one by one: at most one beyond the bytes. Chunks of the index double until a leap.
 -- All work on an entry is in proportion to its length: of long ones fewer are read.
+local prefix, with_values = tag .. ':', want == 'values' or want == 'records'
 local read, work, matches, used, stale, results, chunk, more = 0, 0, 0, 0, {}, {}, 4, true
 while more and work < reads and matches < limit do
   local asked = math.min(chunk, reads - work, limit - matches)
-  local entries = redis.call('ZRANGEBYLEX', order, position, highest, 'LIMIT', 0, asked)
-  read, work, more, chunk = read + #entries, work + #entries, #entries == asked, math.min(2 * chunk, 1000)
+  local entries, found, names = redis.call('ZRANGEBYLEX', index, position, highest, 'LIMIT', 0, asked), {}, { index }
+  read, work, more, chunk = read + #entries, work + #entries, #entries == asked, math.min(2 * chunk, 999)
   for _, entry in ipairs(entries) do
     local leap = not (whole and string.find(entry, whole)) and leap_from(entry)
     position, work = '(' .. entry, work + math.floor(#entry / 256)
     if leap and leap ~= '' then
       position, more, chunk = leap, true, 4
       break
-    elseif not leap then
-      local live, value, size
-      if want == 'values' then
-        local record = tag .. ':' .. entry
-        local found = redis.pcall('MGET', record)
-        value = found[1]
-        if not value then
-          -- A node to which the slot moves has nil for a record yet to come; two keys it refuses for want of one.
-          if value == false then found = redis.pcall('MGET', record, order) end
-          local failure = found['err']
-          if failure and string.find(failure, 'non local key', 1, true) then return try_again end
-          if failure then return found end
-        end
-        live, size = value, #entry + (value and #value or 0)
-      else
-        local expires_at = expired > 0 and redis.call('ZSCORE', expiry, entry)
-        live = not expires_at or tonumber(expires_at) >= now
-        size = (want == 'keys' or not live) and #entry or 0
-      end
-      if used > 0 and used + size > bytes then
-        return { '[' .. entry, read, stale, want == 'count' and matches or results }
-      end
-      used = used + size
-      if not live then
-        stale[#stale + 1] = entry
-      else
-        matches = matches + 1
-        if want ~= 'count' then results[#results + 1] = entry end
-        if want == 'values' then results[#results + 1] = value end
-      end
+    end
+    if not leap then
+      found[#found + 1] = entry
+      names[#names + 1] = prefix .. entry
     end
     if work > reads then more = true break end
+  end
+  -- Each look-up names the index too: a node that the slot moves to calls one key that is yet to come absent, but
+  -- refuses two of which one is missing.
+  local all_live = want == 'index'
+  if not all_live and not with_values and #found > 0 then
+    local existing = redis.pcall('EXISTS', unpack(names))
+    if not tonumber(existing) then return failed(existing) end
+    all_live = existing == #names
+  end
+  for i, entry in ipairs(found) do
+    local values = with_values and redis.pcall('MGET', names[i + 1]) or {}
+    if values['err'] then return failed(values) end
+    local value, live = values[1], all_live or values[1]
+    if not live then
+      local existing = redis.pcall('EXISTS', names[i + 1], index)
+      if not tonumber(existing) then return failed(existing) end
+      live = existing == 2 and not with_values
+    end
+    local size = (live and want == 'count' and 0 or #entry) + (value and #value or 0)
+    if used > 0 and used + size > bytes then
+      return { '[' .. entry, read, stale, want == 'count' and matches or results }
+    end
+    used = used + size
+    if not live then
+      stale[#stale + 1] = entry
+    else
+      matches = matches + 1
+      if want ~= 'count' then results[#results + 1] = entry end
+      if with_values then results[#results + 1] = value end
+      if want == 'records' then results[#results + 1] = redis.call('PTTL', names[i + 1]) end
+    end
   end
 end
 return { more and position or '', read, stale, want == 'count' and matches or results }

@@ -1,15 +1,21 @@
 --!df flags=allow-undeclared-keys
--- PURPOSE   Write records, all of them or none; then purge a bounded number of expired index entries.
--- KEYS      order index, expiry index, record... (of one that comes twice, the last counts)
--- ARGV      per record: value, ttl, condition
---             ttl  whole milliseconds, 0: never expires;  condition  * none, - absent, + present, =BYTES this value
--- RETURNS   the number of records written; or -i: the condition of record i failed and nothing was written
+-- PURPOSE   Put, touch, delete and check records: all that is asked, or nothing. Then drop some stale index entries.
+-- KEYS      index, record... (no record twice)
+-- ARGV      per record: action, condition, value
+--             action     MILLISECONDS, a time to live: put the value; never: put the value, to stay; keep: put the
+--                        value and leave the time that the live record has left; touch MILLISECONDS, touch never:
+--                        give the live record this time to live; delete: delete it; check: only test its condition
+--             condition  *: none; -: absent; +: present; =BYTES: has this value; #SHA1: has a value of this digest
+--             value      empty for touch, delete and check
+-- RETURNS   how many records were put, touched or deleted; or -i: nothing was written, because the condition of
+--             record i failed, or its action was keep and it was not live
 -- ERRORS    BADARG put: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
--- COST      O((n + p) log N), p the expired entries found, at most 64 + 2n; c of the n with a condition, t with a ttl;
---             calls: 2 + n + c + ceil(n / 500) + ceil(t / 500) + ceil((n - t) / 1000) + p + 2 * ceil(p / 1000)
--- COMMANDS  EXISTS GET SET TIME ZADD ZRANGEBYSCORE ZREM
+-- COST      O((n + e) log N), e the entries looked at for stale ones: none unless the index has grown, and at most
+--             1024, where an entry counts once more for each 256 bytes; c conditions and keeps, p records put,
+--             t touched, d deleted; calls: at most 1 + c + ceil(p / 500) + p + 2 * t + d + ceil(d / 1000) + 2 + 2 * e
+-- COMMANDS  EXISTS GET PERSIST PEXPIRE SET UNLINK ZADD ZCARD ZRANDMEMBER ZRANGEBYLEX ZREM
 
-local order, expiry, count = KEYS[1], KEYS[2], #KEYS - 2
+local index, count = KEYS[1], #KEYS - 1
 local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG put: ' .. string.format(...)) end
 
@@ -29,81 +35,115 @@ local function is_encoded_key(member)
   return true
 end
 
--- unpack is good for some 8,000 values; a thousand stays clear of it.
-local function thousand(list, first) return unpack(list, first, math.min(first + 999, #list)) end
+local function parse_action(action)
+  if action == 'delete' or action == 'check' then return action end
+  local verb, ttl = 'touch', string.match(action, '^touch (.*)$')
+  if not ttl then verb, ttl = 'put', action end
+  local known = ttl == 'never' or ttl == 'keep' and verb == 'put' or #ttl < 16 and string.find(ttl, '^[1-9]%d*$')
+  if known then return verb, ttl end
+end
+
+local function is_condition(text)
+  if #text == 41 and string.find(text, '^#[0-9a-f]+$') then return true end
+  return string.find(text, '^[*+-]$') or string.sub(text, 1, 1) == '='
+end
 
 -- Validate.
-local tag = string.match(order or '', '^({[^{}]+})/keys$')
-if not tag or expiry ~= tag .. '/expiry' then return refuse('KEYS[1], KEYS[2] are not {ns}/keys, {ns}/expiry') end
+local tag = string.match(index or '', '^({[^{}]+})/keys$')
+if not tag then return refuse('KEYS[1] is not {ns}/keys') end
 if count < 1 or #ARGV ~= 3 * count then return refuse('%d arguments for %d records', #ARGV, count) end
-local prefix, members = tag .. ':', {}
+local prefix, verbs, ttls, first_key, seen, entries, deleted = tag .. ':', {}, {}, {}, {}, {}, {}
 for i = 1, count do
-  local key, ttl, condition = KEYS[i + 2], ARGV[3 * i - 1], ARGV[3 * i]
+  local key, action = KEYS[i + 1], ARGV[3 * i - 2]
   local member = string.sub(key, #prefix + 1)
   if string.sub(key, 1, #prefix) ~= prefix or not is_encoded_key(member) then
-    return refuse('KEYS[%d] is not %s: and an encoded key', i + 2, tag)
+    return refuse('KEYS[%d] is not %s: and an encoded key', i + 1, tag)
   end
-  if ttl ~= '0' and (#ttl > 15 or not string.find(ttl, '^[1-9]%d*$')) then
-    return refuse('ARGV[%d], a ttl, is not whole milliseconds of at most 15 digits', 3 * i - 1)
+  if seen[member] then return refuse('KEYS[%d], %s, comes twice', i + 1, member) end
+  seen[member] = true
+  if i > 1 and action == ARGV[3 * i - 5] then
+    verbs[i], ttls[i] = verbs[i - 1], ttls[i - 1]
+  else
+    verbs[i], ttls[i] = parse_action(action)
   end
-  if condition ~= '*' and not string.find(condition, '^[+-]$') and string.sub(condition, 1, 1) ~= '=' then
-    return refuse('ARGV[%d], a condition, is none of * - + =BYTES', 3 * i)
+  local verb = verbs[i]
+  if not verb then return refuse('ARGV[%d] is no action, such as 60000, never or delete', 3 * i - 2) end
+  if not is_condition(ARGV[3 * i - 1]) then
+    return refuse('ARGV[%d] is no condition: * - + =BYTES #SHA1', 3 * i - 1)
   end
-  members[i] = member
+  if verb ~= 'put' and ARGV[3 * i] ~= '' then return refuse('ARGV[%d], a value, is not empty for %s', 3 * i, verb) end
+  first_key[verb] = first_key[verb] or key
+  if verb == 'put' then entries[#entries + 1], entries[#entries + 2] = '0', member end
+  if verb == 'delete' then deleted[#deleted + 1] = member end
 end
 
 -- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand.
-local may = redis.acl_check_cmd
-if may and not (may('SET', KEYS[3], '') and may('EXISTS', KEYS[3]) and may('ZREM', order, '')) then
-  return redis.error_reply('NOPERM put: the user may not call all of EXISTS, SET and ZREM')
+local function lacks(verb, command, ...)
+  return first_key[verb] and redis.acl_check_cmd and not redis.acl_check_cmd(command, ...) and command
 end
+local lacking = lacks('put', 'SET', first_key.put, '')
+  or lacks('touch', 'EXISTS', first_key.touch) or lacks('touch', 'PERSIST', first_key.touch)
+  or lacks('touch', 'PEXPIRE', first_key.touch, '1')
+  or lacks('delete', 'UNLINK', first_key.delete) or lacks('delete', 'ZREM', index, '')
+if lacking then return redis.error_reply('NOPERM put: the user may not call ' .. lacking) end
 
--- Read.
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local moments, expires_at = {}, {}
-for i, member in ipairs(members) do
-  local key, ttl, condition = KEYS[i + 2], ARGV[3 * i - 1], ARGV[3 * i]
-  local fails = condition == '-' and redis.call('EXISTS', key) == 1
-    or condition == '+' and redis.call('EXISTS', key) == 0
-    or string.sub(condition, 1, 1) == '=' and redis.call('GET', key) ~= string.sub(condition, 2)
+-- Read. A foreign key in the place of the index is found out here, before anything is written.
+local size = redis.call('ZCARD', index)
+for i = 1, count do
+  local key, condition, keeps = KEYS[i + 1], ARGV[3 * i - 1], ttls[i] == 'keep'
+  local kind = string.sub(condition, 1, 1)
+  local exists = (keeps or kind == '-' or kind == '+') and redis.call('EXISTS', key)
+  local fails = exists == 0 and (keeps or kind == '+') or exists == 1 and kind == '-'
+  if not fails and (kind == '=' or kind == '#') then
+    local value = redis.call('GET', key)
+    fails = (value and kind == '#' and redis.sha1hex(value) or value) ~= string.sub(condition, 2)
+  end
   if fails then return -i end
-  moments[ttl] = moments[ttl] or string.format('%.0f', now + tonumber(ttl))
-  expires_at[member] = ttl ~= '0' and moments[ttl]
-end
--- What to purge: more than is written, so that garbage shrinks; and no more, so that no call pays for a whole night.
--- A foreign key in the place of the expiry index is found out here, before anything is written.
-local found = redis.call('ZRANGEBYSCORE', expiry, '-inf', string.format('(%.0f', now), 'LIMIT', 0, 64 + 2 * count)
--- EXISTS has Redis delete what has expired, or a clock set back would revive a record that the index has forgotten.
--- While the slot moves a record may be on another node: two keys, of which one is missing, are then an error.
-local expired = {}
-for _, member in ipairs(found) do
-  if expires_at[member] == nil and redis.pcall('EXISTS', prefix .. member, expiry) == 1 then
-    expired[#expired + 1] = member
-  end
 end
 
--- Write: index first, record last, so that no record is ever unknown to the index.
--- The first write is a ZADD, which a full server refuses; once it has passed, the rest pass.
-local entries, scores, timeless = {}, {}, {}
-for i, member in ipairs(members) do
-  entries[2 * i - 1], entries[2 * i] = '0', member
-  if expires_at[member] then
-    scores[#scores + 1], scores[#scores + 2] = expires_at[member], member
-  else
-    timeless[#timeless + 1] = member
+-- Write: index before record, but to delete record before index, so that no live record is ever unknown to the index.
+-- The ZADD comes first: a full server refuses it, and nothing after it.
+local done, added = math.floor(#entries / 2), 0
+for first = 1, #entries, 1000 do
+  added = added + redis.call('ZADD', index, unpack(entries, first, math.min(first + 999, #entries)))
+end
+for i = 1, count do
+  local key, verb, ttl, value = KEYS[i + 1], verbs[i], ttls[i], ARGV[3 * i]
+  if verb == 'put' and ttl == 'never' then redis.call('SET', key, value)
+  elseif verb == 'put' and ttl == 'keep' then redis.call('SET', key, value, 'KEEPTTL')
+  elseif verb == 'put' then redis.call('SET', key, value, 'PX', ttl)
+  elseif verb == 'delete' then done = done + redis.call('UNLINK', key)
+  elseif ttl == 'never' then done = done + math.max(redis.call('PERSIST', key), redis.call('EXISTS', key))
+  elseif verb == 'touch' then done = done + redis.call('PEXPIRE', key, ttl) end
+end
+for first = 1, #deleted, 1000 do
+  redis.call('ZREM', index, unpack(deleted, first, math.min(first + 999, #deleted)))
+end
+
+-- Collect: for each 32 entries that the index has grown by, look at 16. By chance, or a lock that is taken and released
+-- at one size would pay each time. The look goes on while many are stale, as stale entries lie together.
+local function collect()
+  local growth = math.floor((size + added) / 8) - math.floor(size / 8)
+  if growth == 0 then return end
+  local place = redis.call('ZRANDMEMBER', index)
+  local chance = tonumber(string.sub(redis.sha1hex(place), 1, 1), 16) % 4
+  local from, looks, work = '[' .. place, math.floor((growth + chance) / 4), 0
+  while looks > 0 and work <= 752 do
+    local members = redis.call('ZRANGEBYLEX', index, from, '+', 'LIMIT', 0, 16)
+    local names, gone = { index }, {}
+    for i, member in ipairs(members) do
+      names[i + 1], work = prefix .. member, work + 1 + math.floor(#member / 256)
+    end
+    -- With the index: alone, a key that is yet to come to a node which its slot moves to would pass for gone.
+    if redis.call('EXISTS', unpack(names)) < #names then
+      for i, member in ipairs(members) do
+        if redis.call('EXISTS', names[i + 1], index) == 1 then gone[#gone + 1] = member end
+      end
+      redis.call('ZREM', index, unpack(gone))
+    end
+    if 8 * #gone <= #members then looks = looks - 1 end
+    from = #members == 16 and '(' .. members[16] or '-'
   end
 end
-for first = 1, #entries, 1000 do redis.call('ZADD', order, thousand(entries, first)) end
-for first = 1, #scores, 1000 do redis.call('ZADD', expiry, thousand(scores, first)) end
-for first = 1, #timeless, 1000 do redis.call('ZREM', expiry, thousand(timeless, first)) end
-for i, member in ipairs(members) do
-  if expires_at[member] then
-    redis.call('SET', KEYS[i + 2], ARGV[3 * i - 2], 'PXAT', expires_at[member])
-  else
-    redis.call('SET', KEYS[i + 2], ARGV[3 * i - 2])
-  end
-end
-for first = 1, #expired, 1000 do redis.call('ZREM', order, thousand(expired, first)) end
-for first = 1, #expired, 1000 do redis.call('ZREM', expiry, thousand(expired, first)) end
-return count
+pcall(collect) -- All is written. A user who may not see the records of others, or a slot that moves, fails no put.
+return done

@@ -1,0 +1,168 @@
+package wildkey
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// NoExpiry, as a TTL, says on purpose that a record never expires.
+const NoExpiry time.Duration = 1<<63 - 1
+
+// KeepTTL, as the TTL of a Record, leaves the time that the record has left. The
+// record must be live; if it is not, the call fails as a condition does.
+const KeepTTL time.Duration = -1 << 63
+
+// Record is a key and its value, as Put writes them.
+type Record struct {
+	Key   Key
+	Value []byte
+	TTL   time.Duration // at least a millisecond, NoExpiry or KeepTTL; 0: Options.TTL
+	If    Condition     // the zero Condition always holds
+}
+
+// Condition is a test of one record. An atomic call writes nothing unless all its
+// conditions hold.
+type Condition struct{ argument string }
+
+// Absent holds if there is no live record.
+func Absent() Condition { return Condition{"-"} }
+
+// Present holds if there is a live record.
+func Present() Condition { return Condition{"+"} }
+
+// Equal holds if there is a live record with exactly this value.
+func Equal(value []byte) Condition { return Condition{"=" + string(value)} }
+
+// EqualSHA1 holds if there is a live record whose value has this SHA-1, in
+// lower-case hexadecimal. It spares a large value the way to the server. Any other
+// text is ErrBadArgument.
+func EqualSHA1(digest string) Condition { return Condition{"#" + digest} }
+
+// Op is one operation on one record: OpPut, OpDelete, OpTouch or OpCheck. The zero
+// Op is refused.
+type Op struct {
+	verb   string // put, touch, delete or check
+	record Record
+}
+
+// OpPut puts the record, under its condition. Of a call with several operations,
+// each must name another record.
+func OpPut(record Record) Op { return Op{"put", record} }
+
+// OpDelete deletes the record, if it is live.
+func OpDelete(key Key) Op { return Op{"delete", Record{Key: key}} }
+
+// OpTouch gives the record, if it is live, a new TTL: at least a millisecond, or
+// NoExpiry.
+func OpTouch(key Key, ttl time.Duration) Op { return Op{"touch", Record{Key: key, TTL: ttl}} }
+
+// OpCheck only tests a condition, which If gives.
+func OpCheck(key Key) Op { return Op{"check", Record{Key: key}} }
+
+// If returns the operation under a condition, in place of the one it had.
+func (o Op) If(condition Condition) Op {
+	o.record.If = condition
+	return o
+}
+
+// Apply does all of the operations at once, or nothing: if an argument is
+// invalid, if a condition does not hold (a *ConditionError), or if the server
+// refuses, as it does when its memory is full (redis.IsOOMError). Operations that
+// only delete and touch work on a full server too. Apply returns how many records
+// were put, touched and deleted; one that was not live is not touched or deleted.
+//
+// The records must lie in one shard, and a key that comes twice is ErrBadArgument.
+// Apply is one round trip. If the index grows, the call also drops some entries
+// whose record is gone, at most 1,024.
+func (c *Cache) Apply(ctx context.Context, ops ...Op) (int, error) {
+	names, args, err := c.arguments(ops)
+	if err != nil || len(ops) == 0 {
+		return 0, err
+	}
+	n, err := c.loader.run(ctx, putScript, names, args...).Int()
+	if n < 0 && -n <= len(ops) {
+		return 0, &ConditionError{Index: -n - 1, Key: ops[-n-1].record.Key}
+	}
+	return n, err
+}
+
+// Validate returns the error that Apply would return without asking the server.
+func (c *Cache) Validate(ops ...Op) error {
+	_, _, err := c.arguments(ops)
+	return err
+}
+
+// Put writes the records: all of them at once, or none. It is an Apply of an
+// OpPut for each.
+func (c *Cache) Put(ctx context.Context, records ...Record) error {
+	ops := make([]Op, len(records))
+	for i, record := range records {
+		ops[i] = OpPut(record)
+	}
+	_, err := c.Apply(ctx, ops...)
+	return err
+}
+
+// Touch gives those of the records that are live a new TTL, all at once, and
+// returns how many they are. It is an Apply of an OpTouch for each.
+func (c *Cache) Touch(ctx context.Context, ttl time.Duration, keys ...Key) (int, error) {
+	ops := make([]Op, len(keys))
+	for i, key := range keys {
+		ops[i] = OpTouch(key, ttl)
+	}
+	return c.Apply(ctx, ops...)
+}
+
+// arguments returns the KEYS and ARGV of put.lua.
+func (c *Cache) arguments(ops []Op) (names []string, args []any, err error) {
+	keys := make([]Key, len(ops))
+	args = make([]any, 0, 3*len(ops))
+	for i, op := range ops {
+		action, err := c.action(op)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w (number %d of the call, %s)", err, i+1, op.record.Key)
+		}
+		keys[i] = op.record.Key
+		args = append(args, action, cmp.Or(op.record.If.argument, "*"), op.record.Value)
+	}
+	names, err = c.scriptKeys(keys)
+	return names, args, err
+}
+
+// action returns the action of put.lua that an operation stands for.
+func (c *Cache) action(op Op) (string, error) {
+	switch ttl := op.record.TTL; op.verb {
+	case "put":
+		if ttl == KeepTTL {
+			return "keep", nil
+		}
+		return ttlArgument(cmp.Or(ttl, c.options.TTL))
+	case "touch":
+		argument, err := ttlArgument(ttl)
+		return "touch " + argument, err
+	case "delete":
+		return op.verb, nil
+	case "check":
+		if op.record.If == (Condition{}) {
+			return "", fmt.Errorf("%w: OpCheck without a condition", ErrBadArgument)
+		}
+		return op.verb, nil
+	}
+	return "", fmt.Errorf("%w: the zero Op", ErrBadArgument)
+}
+
+// ttlArgument returns a TTL as put.lua takes it.
+func ttlArgument(ttl time.Duration) (string, error) {
+	switch {
+	case ttl == NoExpiry:
+		return "never", nil
+	case ttl == 0:
+		return "", fmt.Errorf("%w: none is given; NoExpiry says that a record never expires", ErrInvalidTTL)
+	case ttl < time.Millisecond:
+		return "", fmt.Errorf("%w: %v is below a millisecond", ErrInvalidTTL, ttl)
+	}
+	return strconv.FormatInt(ttl.Milliseconds(), 10), nil
+}

@@ -1,0 +1,95 @@
+package wildkey
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+)
+
+// Layout says how a namespace names its Redis keys. All keys of a shard carry its
+// hash tag, and so lie in one hash slot of a cluster:
+//
+//	{app}:user:42   the record with the key user:42 in the namespace app
+//	{app}/keys      the index: a sorted set of all encoded keys, all with score 0
+//
+// With several shards each has a tag of its own, which also names how many there
+// are and how many leading segments choose one: {app#7/48/2} is shard 7 of 48 by
+// two segments. Programs that disagree on these numbers never mix their records.
+type Layout struct {
+	shards  []shardNames
+	leading int
+}
+
+type shardNames struct{ prefix, index string }
+
+// NewLayout returns the Layout of a namespace. The arguments are those of
+// Options, with the same defaults and bounds.
+func NewLayout(namespace string, shards, shardSegments int) (Layout, error) {
+	namespace, shards, shardSegments = cmp.Or(namespace, "cache"), cmp.Or(shards, 1), cmp.Or(shardSegments, 1)
+	if shards < 1 || shards > 16_384 {
+		return Layout{}, fmt.Errorf("wildkey: Shards is %d, but must be 1 to 16,384", shards)
+	}
+	if shardSegments < 1 {
+		return Layout{}, fmt.Errorf("wildkey: ShardSegments is %d, but must be at least 1", shardSegments)
+	}
+	l := Layout{make([]shardNames, shards), shardSegments}
+	encoded := string(appendEncoded(nil, namespace))
+	for i := range l.shards {
+		tag := "{" + encoded + "}"
+		if shards > 1 {
+			tag = fmt.Sprintf("{%s#%d/%d/%d}", encoded, i, shards, shardSegments)
+		}
+		l.shards[i] = shardNames{tag + ":", tag + "/keys"}
+	}
+	return l, nil
+}
+
+// Shards returns the number of shards.
+func (l Layout) Shards() int { return len(l.shards) }
+
+// ShardSegments returns how many leading segments of a key choose its shard.
+func (l Layout) ShardSegments() int { return l.leading }
+
+// Shard returns the number of the shard in which the key lies, as Key.Shard does.
+func (l Layout) Shard(key Key) int {
+	if len(l.shards) == 1 {
+		return 0
+	}
+	return key.Shard(len(l.shards), l.leading)
+}
+
+// Tag returns the hash tag of a shard, braces included.
+func (l Layout) Tag(shard int) string { return strings.TrimSuffix(l.shards[shard].prefix, ":") }
+
+// Index returns the Redis key of a shard's index.
+func (l Layout) Index(shard int) string { return l.shards[shard].index }
+
+// Record returns the Redis key of a record. It returns ErrInvalidKey if the key is
+// invalid.
+func (l Layout) Record(key Key) (string, error) {
+	return key.encode(l.shards[l.Shard(key)].prefix)
+}
+
+// Key returns the key of the record that a Redis key names. It returns
+// ErrInvalidKey if the name is not that of a record in this Layout.
+func (l Layout) Key(name string) (Key, error) {
+	tag, encoded, _ := strings.Cut(name, ":")
+	key, err := ParseKey(encoded)
+	if err != nil {
+		return nil, err
+	}
+	if want := l.Tag(l.Shard(key)); tag != want {
+		return nil, fmt.Errorf("%w: the record %q has the hash tag %s, not %s", ErrInvalidKey, encoded, tag, want)
+	}
+	return key, nil
+}
+
+// Glob returns a pattern for SCAN that all records match. With several shards,
+// records of other Layouts may match it too: Key tells them apart.
+func (l Layout) Glob() string {
+	namespace, rest, several := strings.Cut(l.Tag(0), "#0/")
+	if !several {
+		return l.Tag(0) + ":*"
+	}
+	return namespace + "#*/" + rest + ":*"
+}
