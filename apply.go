@@ -166,3 +166,19 @@ func ttlArgument(ttl time.Duration) (string, error) {
 	}
 	return strconv.FormatInt(ttl.Milliseconds(), 10), nil
 }
+
+// Key returns the key of the record.
+func (o Op) Key() Key { return o.record.Key }
+
+// Bytes returns how much of Options.CallBytes the operation takes: the bytes of
+// its key, before it is encoded, its value and its condition.
+func (o Op) Bytes() int {
+	n := len(o.record.Value) + len(o.record.If.argument)
+	for _, segment := range o.record.Key {
+		n += 1 + len(segment)
+	}
+	return n
+}
+
+// Conditional reports whether the operation has a condition.
+func (o Op) Conditional() bool { return o.record.If != Condition{} }

@@ -91,7 +91,7 @@ func (c *Cache) applyEach(
 			flush()
 			return done, cmp.Or(err, failure)
 		}
-		batch, bytes = append(batch, op), bytes+op.bytes()
+		batch, bytes = append(batch, op), bytes+op.Bytes()
 		if len(batch) == c.options.CallRecords*calls || bytes >= c.options.CallBytes*calls {
 			if flush(); ctx.Err() != nil {
 				return done, cmp.Or(err, ctx.Err())
@@ -100,15 +100,6 @@ func (c *Cache) applyEach(
 	}
 	flush()
 	return done, err
-}
-
-// bytes returns those of the key, before it is encoded, the value, and the condition.
-func (o Op) bytes() int {
-	n := len(o.record.Value) + len(o.record.If.argument)
-	for _, segment := range o.record.Key {
-		n += 1 + len(segment)
-	}
-	return n
 }
 
 // applyBatch returns how many records were put, touched or deleted, and the
@@ -136,7 +127,7 @@ func (c *Cache) applyPart(ctx context.Context, ops []Op, places []int, results [
 		met, bytes := map[string]bool{}, 0
 		for _, place := range places[:min(size, len(places))] {
 			op := ops[place]
-			if bytes += op.bytes(); bytes > c.options.CallBytes && len(call) > 0 {
+			if bytes += op.Bytes(); bytes > c.options.CallBytes && len(call) > 0 {
 				break
 			}
 			name := op.record.Key.String()

@@ -1,0 +1,137 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+)
+
+// Client is what Reindex needs of a Redis client: *redis.Client and
+// *redis.ClusterClient have it. A client of several servers must also have the
+// method ForEachMaster of *redis.ClusterClient, by which a wrapped one is known.
+type Client interface {
+	Exists(ctx context.Context, keys ...string) *redis.IntCmd
+	ScanType(ctx context.Context, cursor uint64, match string, count int64, keyType string) *redis.ScanCmd
+	ZAdd(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd
+}
+
+// Reindex puts every record of the namespace back into its index, and returns how
+// many it met. It is the repair after an index was deleted or, under an allkeys-*
+// policy, evicted. It goes once through the keyspace of each server, with SCAN,
+// which may give a record twice: it then counts twice. It changes no record.
+//
+// Reindex returns an error if a slot of the namespace moves between nodes
+// meanwhile, because SCAN may then have missed records: call it again. It refuses a
+// client of several servers that it cannot walk, such as a *redis.Ring.
+func Reindex(ctx context.Context, client Client, layout wildkey.Layout) (int, error) {
+	cluster, ok := client.(interface {
+		ForEachMaster(ctx context.Context, fn func(ctx context.Context, client *redis.Client) error) error
+	})
+	if !ok {
+		if _, several := client.(interface {
+			ForEachShard(ctx context.Context, fn func(ctx context.Context, client *redis.Client) error) error
+		}); several {
+			return 0, fmt.Errorf("wildkey: Reindex: a %T spreads records over servers in a way that Reindex "+
+				"does not know; call it with a client of each server", client)
+		}
+		return reindexServer(ctx, client, layout)
+	}
+	before, err := owners(ctx, cluster.ForEachMaster, layout)
+	if err != nil {
+		return 0, err
+	}
+	total, mu := 0, sync.Mutex{}
+	err = cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		n, err := reindexServer(ctx, master, layout)
+		mu.Lock()
+		defer mu.Unlock()
+		total += n
+		return err
+	})
+	if err != nil {
+		return total, err
+	}
+	after, err := owners(ctx, cluster.ForEachMaster, layout)
+	if err == nil && !maps.Equal(before, after) {
+		err = errors.New("wildkey: Reindex: a slot has moved meanwhile; call it again")
+	}
+	return total, err
+}
+
+// owners returns the address of the master that has each shard. It returns an
+// error while the slot of one moves, or has moved and not all nodes know.
+func owners(
+	ctx context.Context,
+	forEachMaster func(context.Context, func(context.Context, *redis.Client) error) error,
+	layout wildkey.Layout,
+) (map[int]string, error) {
+	owners, mu := map[int]string{}, sync.Mutex{}
+	err := forEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		for shard := range layout.Shards() {
+			// While its slot moves, a node refuses two keys of which one is missing.
+			err := master.Exists(ctx, layout.Index(shard), layout.Tag(shard)).Err()
+			if _, elsewhere := redis.IsMovedError(err); elsewhere {
+				continue
+			}
+			if err != nil {
+				return fmt.Errorf("wildkey: Reindex: %s: %w", layout.Tag(shard), err)
+			}
+			mu.Lock()
+			owners[shard] = master.Options().Addr
+			mu.Unlock()
+		}
+		return nil
+	})
+	if err == nil && len(owners) < layout.Shards() {
+		err = fmt.Errorf("wildkey: Reindex: only %d of %d shards are on a master that answers for them",
+			len(owners), layout.Shards())
+	}
+	return owners, err
+}
+
+// batch is how many entries go into one ZADD.
+const batch = 250
+
+// reindexServer indexes the records that SCAN finds on one server.
+func reindexServer(ctx context.Context, client Client, layout wildkey.Layout) (total int, err error) {
+	waiting := make([][]redis.Z, layout.Shards())
+	flush := func(shard int) error {
+		if len(waiting[shard]) == 0 {
+			return nil
+		}
+		if err := client.ZAdd(ctx, layout.Index(shard), waiting[shard]...).Err(); err != nil {
+			return fmt.Errorf("wildkey: Reindex: ZADD %s: %w", layout.Index(shard), err)
+		}
+		total, waiting[shard] = total+len(waiting[shard]), waiting[shard][:0]
+		return nil
+	}
+	names := client.ScanType(ctx, 0, layout.Glob(), batch, "string").Iterator()
+	for names.Next(ctx) {
+		key, err := layout.Key(names.Val())
+		if err != nil {
+			continue // it was not written by a Cache of this Layout
+		}
+		shard := layout.Shard(key)
+		waiting[shard] = append(waiting[shard], redis.Z{Member: key.String()})
+		if len(waiting[shard]) == batch {
+			if err := flush(shard); err != nil {
+				return total, err
+			}
+		}
+	}
+	if err := names.Err(); err != nil {
+		return total, fmt.Errorf("wildkey: Reindex: SCAN: %w", err)
+	}
+	for shard := range waiting {
+		if err := flush(shard); err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
