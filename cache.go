@@ -329,13 +329,14 @@ func (c *Cache) Match(ctx context.Context, pattern Pattern, options ...MatchOpti
 	for _, option := range options {
 		option(&q)
 	}
-	return c.merged(ctx, q)
+	return c.merge(ctx, c.layout.shardsOf(pattern), q, "")
 }
 
 // MatchKeys is Match without the values.
 func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, error] {
 	return func(yield func(Key, error) bool) {
-		for entry, err := range c.merged(ctx, query{want: "keys", pattern: pattern, limit: c.options.PageLimit}) {
+		q := query{want: "keys", pattern: pattern, limit: c.options.PageLimit}
+		for entry, err := range c.merge(ctx, c.layout.shardsOf(pattern), q, "") {
 			if !yield(entry.Key, err) {
 				return
 			}
@@ -358,19 +359,30 @@ func (c *Cache) Collect(ctx context.Context, pattern Pattern) ([]Entry, error) {
 // Page returns one page of the records that match. The cursor of a page holds no
 // state on the server. A page is one atomic snapshot and one round trip, two if it
 // met stale index entries. At Options.PageReads or CallBytes it ends short, even
-// empty, and with a cursor. Where the pattern asks several shards, each call to one
-// of them is a snapshot.
+// empty, and with a cursor. If the pattern asks several shards, each call to one of
+// them is a snapshot, and the page ends at its limit or CallBytes alone.
 func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) (page Page, err error) {
 	q := query{want: "values", pattern: pattern, limit: cmp.Or(options.Limit, c.options.PageLimit)}
 	if options.WithTTL {
 		q.want = "records"
 	}
 	shards := c.layout.shardsOf(pattern)
-	if len(shards) > 1 {
-		return c.mergedPage(ctx, shards, q, options.Cursor)
+	if len(shards) == 1 {
+		page, _, err = c.match(ctx, shards[0], q, options.Cursor)
+		return page, err
 	}
-	if page, _, err = c.match(ctx, shards[0], q, options.Cursor); err != nil {
-		return Page{}, err
+	bytes := 0
+	for entry, err := range c.merge(ctx, shards, q, options.Cursor) {
+		if err != nil {
+			return Page{}, err
+		}
+		encoded := entry.Key.String()
+		bytes += len(encoded) + len(entry.Value)
+		if n := len(page.Entries); n > 0 && (n >= q.limit || bytes > c.options.CallBytes) {
+			page.Cursor = "[" + encoded // each shard goes on from there
+			break
+		}
+		page.Entries = append(page.Entries, entry)
 	}
 	return page, nil
 }
@@ -460,7 +472,7 @@ func (c *Cache) onMatches(
 			return err
 		}
 		q := query{want: "index", pattern: pattern, limit: c.options.PageLimit, fromMaster: true}
-		for entry, err := range c.entries(ctx, shard, q) {
+		for entry, err := range c.entries(ctx, shard, q, "") {
 			if err != nil {
 				return total, err
 			}
@@ -480,13 +492,16 @@ type query struct {
 	want       string // values, records, keys, count or index
 	pattern    Pattern
 	limit      int
+	first      int // the limit of the first page, if it is another; it doubles
 	fromMaster bool
 }
 
-// entries yields the matches in one shard, page by page.
-func (c *Cache) entries(ctx context.Context, shard int, q query) iter.Seq2[Entry, error] {
+// entries yields the matches in one shard, page by page, from a cursor on.
+func (c *Cache) entries(ctx context.Context, shard int, q query, cursor string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		for cursor, more := "", true; more; more = cursor != "" {
+		most := q.limit
+		q.limit = cmp.Or(q.first, most)
+		for more := true; more; more = cursor != "" {
 			page, _, err := c.match(ctx, shard, q, cursor)
 			if err != nil {
 				yield(Entry{}, err)
@@ -497,7 +512,7 @@ func (c *Cache) entries(ctx context.Context, shard int, q query) iter.Seq2[Entry
 					return
 				}
 			}
-			cursor = page.Cursor
+			cursor, q.limit = page.Cursor, min(2*q.limit, most)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package wildkey
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"hash/crc32"
@@ -113,132 +112,64 @@ func sum(ctx context.Context, shards []int, f func(context.Context, int) (int, e
 	return int(total.Load()), err
 }
 
-// walk goes through several shards at a time. Each has its own page and cursor;
-// what lies before all the cursors is complete, and goes out in order.
-type walk struct {
-	cache   *Cache
-	query   query
-	streams []*stream
-}
-
-// stream is how far a walk is in one shard.
-type stream struct {
-	shard  int
-	found  []found
-	cursor string
-	ended  bool
-	limit  int  // of the next page
-	short  bool // a page ended at its reads or bytes
-}
-
-type found struct {
-	Entry
-	position string // as a cursor: [ and the encoded key
-}
-
-func (c *Cache) newWalk(shards []int, q query, cursor string) *walk {
-	// The first pages are small, as the shards share the limit, and grow where
-	// records lie together. A limit that match.lua refuses goes to it as it is.
-	share := q.limit
-	if q.limit <= 99_999 {
-		share = min(q.limit, 8+2*q.limit/len(shards))
-	}
-	w := &walk{cache: c, query: q}
-	for _, shard := range shards {
-		w.streams = append(w.streams, &stream{shard: shard, cursor: cursor, limit: share})
-	}
-	return w
-}
-
-// merged yields the matches of all shards of the query, in order.
-func (c *Cache) merged(ctx context.Context, q query) iter.Seq2[Entry, error] {
-	shards := c.layout.shardsOf(q.pattern)
+// merge yields the matches of several shards in order, from a cursor on. The
+// first pages are asked for in parallel, and are small, as the shards share the
+// limit; those behind them grow where records lie together.
+func (c *Cache) merge(ctx context.Context, shards []int, q query, cursor string) iter.Seq2[Entry, error] {
 	if len(shards) == 1 {
-		return c.entries(ctx, shards[0], q)
+		return c.entries(ctx, shards[0], q, cursor)
 	}
 	return func(yield func(Entry, error) bool) {
-		w := c.newWalk(shards, q, "")
-		for more := true; more; {
-			passed, position, err := w.round(ctx)
-			if err != nil {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		if q.limit <= 99_999 { // match.lua refuses a larger one
+			q.first = min(q.limit, 8+2*q.limit/len(shards))
+		}
+		heads := make([]*head, len(shards))
+		for i, shard := range shards {
+			next, stop := iter.Pull2(c.entries(ctx, shard, q, cursor))
+			defer stop()
+			heads[i] = &head{next: next}
+		}
+		if err := inParallel(ctx, heads, func(_ context.Context, h *head) error { return h.advance(cancel) }); err != nil {
+			yield(Entry{}, err)
+			return
+		}
+		heads = slices.DeleteFunc(heads, func(h *head) bool { return h.ended })
+		slices.SortFunc(heads, compareHeads)
+		for len(heads) > 0 {
+			least := heads[0]
+			if !yield(least.entry, nil) {
+				return
+			}
+			if err := least.advance(cancel); err != nil {
 				yield(Entry{}, err)
 				return
 			}
-			for _, match := range passed {
-				if !yield(match.Entry, nil) {
-					return
-				}
+			if heads = heads[1:]; !least.ended {
+				place, _ := slices.BinarySearchFunc(heads, least, compareHeads)
+				heads = slices.Insert(heads, place, least)
 			}
-			more = position != ""
 		}
 	}
 }
 
-// mergedPage is a Page of several shards. Its cursor is one position for all of
-// them, in the form that match.lua gives and takes: all matches before it have
-// been returned, and each shard goes on from there.
-func (c *Cache) mergedPage(ctx context.Context, shards []int, q query, cursor string) (page Page, err error) {
-	w := c.newWalk(shards, q, cursor)
-	for {
-		passed, position, err := w.round(ctx)
-		if err != nil {
-			return Page{}, err
-		}
-		if room := q.limit - len(page.Entries); len(passed) > room {
-			passed, position = passed[:room], "("+passed[room-1].position[1:]
-		}
-		for _, match := range passed {
-			page.Entries = append(page.Entries, match.Entry)
-		}
-		page.Cursor = position
-		short := slices.ContainsFunc(w.streams, func(s *stream) bool { return s.short })
-		if position == "" || len(page.Entries) == q.limit || short {
-			return page, nil
-		}
-	}
+// head is the next match in one shard.
+type head struct {
+	next    func() (Entry, error, bool)
+	entry   Entry
+	encoded string
+	ended   bool
 }
 
-// round returns the matches that lie before a position which all shards have
-// passed, and that position: empty at the end.
-func (w *walk) round(ctx context.Context) (passed []found, position string, err error) {
-	var hungry []*stream
-	for _, s := range w.streams {
-		if !s.ended && len(s.found) < max(s.limit/2, 1) {
-			hungry = append(hungry, s)
-		}
+// advance has a failure end the calls that the other shards wait for.
+func (h *head) advance(cancel func()) (err error) {
+	var ok bool
+	if h.entry, err, ok = h.next(); err != nil {
+		cancel()
 	}
-	err = inParallel(ctx, hungry, func(ctx context.Context, s *stream) error {
-		q := w.query
-		q.limit = s.limit
-		page, _, err := w.cache.match(ctx, s.shard, q, s.cursor)
-		for _, entry := range page.Entries {
-			s.found = append(s.found, found{entry, "[" + entry.Key.String()})
-		}
-		s.cursor, s.ended = page.Cursor, page.Cursor == ""
-		s.short = s.short || !s.ended && len(page.Entries) < s.limit
-		s.limit = min(2*s.limit, w.query.limit)
-		return err
-	})
-	if err != nil {
-		return nil, "", err
-	}
-	for _, s := range w.streams {
-		if !s.ended && (position == "" || comparePositions(s.cursor, position) < 0) {
-			position = s.cursor
-		}
-	}
-	for _, s := range w.streams {
-		n := 0
-		for n < len(s.found) && (position == "" || comparePositions(s.found[n].position, position) < 0) {
-			n++
-		}
-		passed, s.found = append(passed, s.found[:n]...), s.found[n:]
-	}
-	slices.SortFunc(passed, func(a, b found) int { return comparePositions(a.position, b.position) })
-	return passed, position, nil
+	h.encoded, h.ended = h.entry.Key.String(), !ok
+	return err
 }
 
-// comparePositions compares two cursors: [key, at the key, is before (key, behind it.
-func comparePositions(a, b string) int {
-	return cmp.Or(strings.Compare(a[1:], b[1:]), strings.Compare(b[:1], a[:1]))
-}
+func compareHeads(a, b *head) int { return strings.Compare(a.encoded, b.encoded) }

@@ -95,11 +95,10 @@ func owners(
 	return owners, err
 }
 
-// batch is how many entries go into one ZADD.
-const batch = 250
-
 // reindexServer indexes the records that SCAN finds on one server.
 func reindexServer(ctx context.Context, client Client, layout wildkey.Layout) (total int, err error) {
+	// Some 100,000 records at most wait for others of their shard, and so fill one ZADD.
+	batch := min(250, max(1, 100_000/layout.Shards()))
 	waiting := make([][]redis.Z, layout.Shards())
 	flush := func(shard int) error {
 		if len(waiting[shard]) == 0 {
@@ -111,7 +110,7 @@ func reindexServer(ctx context.Context, client Client, layout wildkey.Layout) (t
 		total, waiting[shard] = total+len(waiting[shard]), waiting[shard][:0]
 		return nil
 	}
-	names := client.ScanType(ctx, 0, layout.Glob(), batch, "string").Iterator()
+	names := client.ScanType(ctx, 0, layout.Glob(), 250, "string").Iterator()
 	for names.Next(ctx) {
 		key, err := layout.Key(names.Val())
 		if err != nil {

@@ -100,7 +100,7 @@ func sessions(ctx context.Context, cache *wildkey.Cache) error {
 }
 
 func list(ctx context.Context, cache *wildkey.Cache, pattern string, want int) error {
-	entries, err := cache.All(ctx, wildkey.MustParsePattern(pattern))
+	entries, err := cache.Collect(ctx, wildkey.MustParsePattern(pattern))
 	if err := expect("\n"+pattern, len(entries), want, err); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func timeZones(ctx context.Context, cache *wildkey.Cache, zoneinfo string) error
 			}
 		}
 		pattern := wildkey.MustParsePattern(question.pattern)
-		entries, err := cache.All(ctx, pattern)
+		entries, err := cache.Collect(ctx, pattern)
 		counted, errCount := cache.Count(ctx, pattern)
 		if err := cmp.Or(err, errCount); err != nil {
 			return err
