@@ -98,22 +98,22 @@ func (c *Cache) Validate(ops ...Op) error {
 // Put writes the records: all of them at once, or none. It is an Apply of an
 // OpPut for each.
 func (c *Cache) Put(ctx context.Context, records ...Record) error {
-	ops := make([]Op, len(records))
-	for i, record := range records {
-		ops[i] = OpPut(record)
-	}
-	_, err := c.Apply(ctx, ops...)
+	_, err := c.Apply(ctx, opsOf(records, OpPut)...)
 	return err
 }
 
 // Touch gives those of the records that are live a new TTL, all at once, and
 // returns how many they are. It is an Apply of an OpTouch for each.
 func (c *Cache) Touch(ctx context.Context, ttl time.Duration, keys ...Key) (int, error) {
-	ops := make([]Op, len(keys))
-	for i, key := range keys {
-		ops[i] = OpTouch(key, ttl)
+	return c.Apply(ctx, opsOf(keys, func(key Key) Op { return OpTouch(key, ttl) })...)
+}
+
+func opsOf[T any](items []T, op func(T) Op) []Op {
+	ops := make([]Op, len(items))
+	for i, item := range items {
+		ops[i] = op(item)
 	}
-	return c.Apply(ctx, ops...)
+	return ops
 }
 
 // arguments returns the KEYS and ARGV of put.lua.

@@ -2,29 +2,15 @@
 // Its writes and its scan are atomic Lua scripts, the files in scripts/; the Go
 // side encodes keys, compiles patterns and calls the scripts by digest.
 //
-// # Calls that are not answered, and calls that are sent twice
+// # Calls whose answer is lost
 //
-// When a connection breaks or a server does not answer in time, the error does not
-// tell whether the call was done. It may even be done later, after other calls. An
-// atomic call is never done by half. Before go-redis gives up, it sends a call
-// again, up to redis.Options.MaxRetries times. So a call that returns no such error
-// may have been done twice. A caller sees this of it:
-//
-//   - Reads, Load and admin.Reindex: nothing.
-//   - Sweep and admin.Move: the number may be too small.
-//   - Delete, Touch, and Put without a condition: the same result as once, unless
-//     another caller has written the record in between: then that is deleted or
-//     overwritten. The number of deleted records may be too small.
-//   - The conditions Absent, Equal and EqualSHA1: ErrCondition, although the call
-//     has been done, because it meets its own work.
-//   - Take: ErrNotFound, although it has deleted the record, and the value is lost.
-//
-// Work that must happen exactly once is written as a value that no other call
-// writes, under a condition. After ErrCondition, Get tells whose value it is; after
-// any other error, the call is made again. Use this in place of Take: claim the
-// record first, and delete it when the work is done. See the example ExactlyOnce.
-// A claim holds as long as its record: if its TTL ends before the work does, another
-// worker may begin.
+// An atomic call is never done by half. If a connection breaks or a server does
+// not answer in time, the error does not tell whether the call was done, and
+// go-redis sends a call again, up to redis.Options.MaxRetries times, so it may be
+// done twice. Reads, Delete, Touch and Put without a condition do not mind. Take may
+// return ErrNotFound and a condition may fail because the call meets its own work.
+// The example ExactlyOnce shows what to do about it, and docs/failures.md says what
+// each verb tells its caller.
 package wildkey
 
 import (
@@ -33,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -260,10 +247,7 @@ func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
 		names[i] = name
 	}
 	values := make([][]byte, len(keys))
-	var parts [][]int
-	for _, places := range c.layout.split(keys) {
-		parts = append(parts, places)
-	}
+	parts := slices.Collect(maps.Values(c.layout.split(keys)))
 	err := inParallel(ctx, parts, func(ctx context.Context, places []int) error {
 		part := make([]string, len(places))
 		for i, place := range places {
@@ -368,8 +352,9 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 	}
 	shards := c.layout.shardsOf(pattern)
 	if len(shards) == 1 {
-		page, _, err = c.match(ctx, shards[0], q, options.Cursor)
-		return page, err
+		for reply, err := range c.pages(ctx, shards[0], q, options.Cursor) {
+			return reply.Page, err
+		}
 	}
 	bytes := 0
 	for entry, err := range c.merge(ctx, shards, q, options.Cursor) {
@@ -390,16 +375,8 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 // Count returns how many live records match. It takes a round trip, and an atomic
 // snapshot, for each Options.PageReads index entries that are read.
 func (c *Cache) Count(ctx context.Context, pattern Pattern) (int, error) {
-	return sum(ctx, c.layout.shardsOf(pattern), func(ctx context.Context, shard int) (total int, err error) {
-		q := query{want: "count", pattern: pattern, limit: c.options.PageReads}
-		for cursor, more := "", true; more; more = cursor != "" {
-			page, n, err := c.match(ctx, shard, q, cursor)
-			if total, cursor = total+n, page.Cursor; err != nil {
-				return total, err
-			}
-		}
-		return total, nil
-	})
+	q := query{want: "count", pattern: pattern, limit: c.options.PageReads}
+	return c.sumPages(ctx, q, func(reply matchReply) (int, error) { return reply.count, nil })
 }
 
 // DeleteMatch deletes the records that match and returns how many they were.
@@ -428,31 +405,24 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 // short calls, to masters, and touches no record. A namespace that records are put
 // into keeps itself clean; only one to which nobody puts any more needs a Sweep.
 func (c *Cache) Sweep(ctx context.Context) (int, error) {
-	return sum(ctx, c.layout.shardsOf(everything), func(ctx context.Context, shard int) (total int, err error) {
-		q := query{want: "count", pattern: everything, limit: c.options.PageReads, fromMaster: true}
-		for cursor, more := "", true; more; more = cursor != "" {
-			reply, err := c.ask(ctx, shard, q, cursor)
+	q := query{want: "count", pattern: everything, limit: c.options.PageReads, fromMaster: true, sweep: true}
+	return c.sumPages(ctx, q, func(reply matchReply) (int, error) { return reply.swept, reply.sweepErr })
+}
+
+// sumPages adds up what f returns for each page, in all shards at a time.
+func (c *Cache) sumPages(ctx context.Context, q query, f func(matchReply) (int, error)) (int, error) {
+	return sum(ctx, c.layout.shardsOf(q.pattern), func(ctx context.Context, shard int) (total int, err error) {
+		for reply, err := range c.pages(ctx, shard, q, "") {
 			if err != nil {
 				return total, err
 			}
-			n, err := c.sweep(ctx, shard, reply.stale)
-			if total, cursor = total+n, reply.Cursor; err != nil {
+			n, err := f(reply)
+			if total += n; err != nil {
 				return total, err
 			}
 		}
 		return total, nil
 	})
-}
-
-func (c *Cache) sweep(ctx context.Context, shard int, stale []string) (int, error) {
-	if len(stale) == 0 {
-		return 0, nil
-	}
-	names := []string{c.layout.Index(shard)}
-	for _, encoded := range stale {
-		names = append(names, c.layout.shards[shard].prefix+encoded)
-	}
-	return c.loader.run(ctx, sweepScript, names).Int()
 }
 
 // onMatches does the action on all records that match, in all shards at a time
@@ -492,47 +462,59 @@ type query struct {
 	want       string // values, records, keys, count or index
 	pattern    Pattern
 	limit      int
-	first      int // the limit of the first page, if it is another; it doubles
-	fromMaster bool
-}
-
-// entries yields the matches in one shard, page by page, from a cursor on.
-func (c *Cache) entries(ctx context.Context, shard int, q query, cursor string) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		most := q.limit
-		q.limit = cmp.Or(q.first, most)
-		for more := true; more; more = cursor != "" {
-			page, _, err := c.match(ctx, shard, q, cursor)
-			if err != nil {
-				yield(Entry{}, err)
-				return
-			}
-			for _, entry := range page.Entries {
-				if !yield(entry, nil) {
-					return
-				}
-			}
-			cursor, q.limit = page.Cursor, min(2*q.limit, most)
-		}
-	}
-}
-
-// match asks for a page, and has the stale index entries that it met swept.
-func (c *Cache) match(ctx context.Context, shard int, q query, cursor string) (Page, int, error) {
-	reply, err := c.ask(ctx, shard, q, cursor)
-	if err == nil && !c.options.LeaveStale {
-		// The page is right with or without this: if the sweep fails, the next
-		// page that meets these entries asks for another.
-		_, _ = c.sweep(ctx, shard, reply.stale)
-	}
-	return reply.Page, reply.count, err
+	first      int  // the limit of the first page, if it is another; it doubles
+	fromMaster bool // as a verb must that will write what it finds
+	sweep      bool // the stale entries, even with Options.LeaveStale
 }
 
 // matchReply is a reply of match.lua.
 type matchReply struct {
 	Page
-	count int      // for want=count, in place of entries
-	stale []string // encoded keys
+	count    int      // for want=count, in place of entries
+	stale    []string // encoded keys
+	swept    int      // how many of them sweep.lua dropped
+	sweepErr error
+}
+
+// entries yields the matches in one shard, page by page, from a cursor on.
+func (c *Cache) entries(ctx context.Context, shard int, q query, cursor string) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for reply, err := range c.pages(ctx, shard, q, cursor) {
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			for _, entry := range reply.Entries {
+				if !yield(entry, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// pages yields the pages in one shard, and has the stale entries of each swept. A
+// page is right with or without that: if the sweep fails, the next page that meets
+// these entries asks for another.
+func (c *Cache) pages(ctx context.Context, shard int, q query, cursor string) iter.Seq2[matchReply, error] {
+	return func(yield func(matchReply, error) bool) {
+		most := q.limit
+		q.limit = cmp.Or(q.first, most)
+		for more := true; more; more = cursor != "" {
+			reply, err := c.ask(ctx, shard, q, cursor)
+			if len(reply.stale) > 0 && (q.sweep || !c.options.LeaveStale) {
+				names := []string{c.layout.Index(shard)}
+				for _, encoded := range reply.stale {
+					names = append(names, c.layout.shards[shard].prefix+encoded)
+				}
+				reply.swept, reply.sweepErr = c.loader.run(ctx, sweepScript, names).Int()
+			}
+			if !yield(reply, err) || err != nil {
+				return
+			}
+			cursor, q.limit = reply.Cursor, min(2*q.limit, most)
+		}
+	}
 }
 
 // ask calls match.lua.

@@ -12,9 +12,8 @@
 --                     all of them such that a key of 4096 bytes can match
 -- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: it has no live record
 -- ERRORS    BADARG match: ...; TRYAGAIN match: ..., while the slot moves; from the server: NOPERM, WRONGTYPE
--- COST      O(reads + L log N), L the leaps, at most one an entry read; M matches and S stale ones; calls: at most
---             reads, and M + 2 * S for values, 2 * M + 2 * S for records, none for index; for keys and count reads + M
---             + S where an entry is stale
+-- COST      O(reads + L log N), L the leaps, at most one an entry read; calls: at most reads, and for M matches and S
+--             stale ones M + 2 * S for values, 2 * M + 2 * S for records, reads + M + S for keys and count
 -- COMMANDS  EXISTS MGET PTTL ZRANGEBYLEX
 
 local index, want, cursor = KEYS[1], ARGV[1], ARGV[2]
@@ -93,13 +92,19 @@ local function leap_from(entry)
   return '[' .. string.sub(entry, 1, start - 2) .. ';'
 end
 
+-- Where literals alone come before a last ** or *, nearly all of the range matches, and a plain test tells.
+local plain = literals == #kinds - 1 and kinds[#kinds]
+local function matches_plainly(entry)
+  if plain == '**' then return string.sub(entry, 1, #stem) == stem end
+  if plain == '*' then return not string.find(entry, ':', #stem + 1, true) end
+  return whole and string.find(entry, whole)
+end
+
 -- A look-up has failed. While the slot moves, a record that was not declared may be on another node.
 local function failed(reply)
   local text = reply['err']
-  if string.find(text, 'non local key', 1, true) or string.find(text, 'of the slot', 1, true) then
-    return redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node')
-  end
-  return reply
+  local moves = string.find(text, 'non local key', 1, true) or string.find(text, 'of the slot', 1, true)
+  return moves and redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node') or reply
 end
 
 -- Read. Values are looked up one by one: at most one beyond the bytes. Chunks of the index double until a leap.
@@ -111,32 +116,34 @@ while more and work < reads and matches < limit do
   local entries, found, names = redis.call('ZRANGEBYLEX', index, position, highest, 'LIMIT', 0, asked), {}, { index }
   read, work, more, chunk = read + #entries, work + #entries, #entries == asked, math.min(2 * chunk, 999)
   for _, entry in ipairs(entries) do
-    local leap = not (whole and string.find(entry, whole)) and leap_from(entry)
+    local leap = not matches_plainly(entry) and leap_from(entry)
     position, work = '(' .. entry, work + math.floor(#entry / 256)
-    if leap and leap ~= '' then
-      position, more, chunk = leap, true, 4
-      break
-    end
     if not leap then
       found[#found + 1] = entry
       names[#names + 1] = prefix .. entry
+    elseif leap ~= '' then
+      position, more, chunk = leap, true, 4
+      break
     end
     if work > reads then more = true break end
   end
-  -- Each look-up names the index too: a node that the slot moves to calls one key that is yet to come absent, but
-  -- refuses two of which one is missing.
+  -- A look-up names the index too: while the slot moves here, one key yet to come is absent, but two are refused.
   local all_live = want == 'index'
-  if not all_live and not with_values and #found > 0 then
+  if #found > 0 and not all_live and not with_values then
     local existing = redis.pcall('EXISTS', unpack(names))
     if not tonumber(existing) then return failed(existing) end
     all_live = existing == #names
   end
+  if all_live and want == 'count' then found, matches = {}, matches + #found end
   for i, entry in ipairs(found) do
-    local values = with_values and redis.pcall('MGET', names[i + 1]) or {}
-    if values['err'] then return failed(values) end
-    local value, live = values[1], all_live or values[1]
+    local record, value, live = names[i + 1], false, all_live
+    if with_values then
+      local values = redis.pcall('MGET', record)
+      if values['err'] then return failed(values) end
+      value, live = values[1], values[1]
+    end
     if not live then
-      local existing = redis.pcall('EXISTS', names[i + 1], index)
+      local existing = redis.pcall('EXISTS', record, index)
       if not tonumber(existing) then return failed(existing) end
       live = existing == 2 and not with_values
     end
@@ -144,15 +151,11 @@ while more and work < reads and matches < limit do
     if used > 0 and used + size > bytes then
       return { '[' .. entry, read, stale, want == 'count' and matches or results }
     end
-    used = used + size
-    if not live then
-      stale[#stale + 1] = entry
-    else
-      matches = matches + 1
-      if want ~= 'count' then results[#results + 1] = entry end
-      if with_values then results[#results + 1] = value end
-      if want == 'records' then results[#results + 1] = redis.call('PTTL', names[i + 1]) end
-    end
+    used, matches = used + size, matches + (live and 1 or 0)
+    if not live then stale[#stale + 1] = entry end
+    if live and want ~= 'count' then results[#results + 1] = entry end
+    if value then results[#results + 1] = value end
+    if value and want == 'records' then results[#results + 1] = redis.call('PTTL', record) end
   end
 end
 return { more and position or '', read, stale, want == 'count' and matches or results }
