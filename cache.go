@@ -352,9 +352,8 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 	}
 	shards := c.layout.shardsOf(pattern)
 	if len(shards) == 1 {
-		for reply, err := range c.pages(ctx, shards[0], q, options.Cursor) {
-			return reply.Page, err
-		}
+		reply, err := c.page(ctx, shards[0], q, options.Cursor)
+		return reply.Page, err
 	}
 	bytes := 0
 	for entry, err := range c.merge(ctx, shards, q, options.Cursor) {
@@ -493,28 +492,34 @@ func (c *Cache) entries(ctx context.Context, shard int, q query, cursor string) 
 	}
 }
 
-// pages yields the pages in one shard, and has the stale entries of each swept. A
-// page is right with or without that: if the sweep fails, the next page that meets
-// these entries asks for another.
+// pages yields the pages in one shard, from a cursor on.
 func (c *Cache) pages(ctx context.Context, shard int, q query, cursor string) iter.Seq2[matchReply, error] {
 	return func(yield func(matchReply, error) bool) {
 		most := q.limit
 		q.limit = cmp.Or(q.first, most)
 		for more := true; more; more = cursor != "" {
-			reply, err := c.ask(ctx, shard, q, cursor)
-			if len(reply.stale) > 0 && (q.sweep || !c.options.LeaveStale) {
-				names := []string{c.layout.Index(shard)}
-				for _, encoded := range reply.stale {
-					names = append(names, c.layout.shards[shard].prefix+encoded)
-				}
-				reply.swept, reply.sweepErr = c.loader.run(ctx, sweepScript, names).Int()
-			}
+			reply, err := c.page(ctx, shard, q, cursor)
 			if !yield(reply, err) || err != nil {
 				return
 			}
 			cursor, q.limit = reply.Cursor, min(2*q.limit, most)
 		}
 	}
+}
+
+// page asks for one page, and has the stale entries that it met swept. It is right
+// with or without that: if the sweep fails, the next page that meets them asks for
+// another.
+func (c *Cache) page(ctx context.Context, shard int, q query, cursor string) (matchReply, error) {
+	reply, err := c.ask(ctx, shard, q, cursor)
+	if len(reply.stale) > 0 && (q.sweep || !c.options.LeaveStale) {
+		names := []string{c.layout.Index(shard)}
+		for _, encoded := range reply.stale {
+			names = append(names, c.layout.shards[shard].prefix+encoded)
+		}
+		reply.swept, reply.sweepErr = c.loader.run(ctx, sweepScript, names).Int()
+	}
+	return reply, err
 }
 
 // ask calls match.lua.

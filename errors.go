@@ -6,38 +6,35 @@ import (
 )
 
 var (
-	// ErrNotFound is returned when Get, GetTouch, TTL or Take finds no live record.
+	// ErrNotFound says that there is no live record.
 	ErrNotFound = errors.New("wildkey: not found")
-	// ErrCondition is returned when a condition of an atomic call does not hold.
-	// The call has written nothing. The error is a *ConditionError.
+	// ErrCondition says that a condition of an atomic call does not hold, and that
+	// the call has written nothing. The error is a *ConditionError.
 	ErrCondition = errors.New("wildkey: condition does not hold")
-	// ErrInvalidKey is returned for a key with no segment, with an empty segment or
-	// of more than 4,096 bytes encoded, and for a text that is no key's spelling.
+	// ErrInvalidKey says that a key has no segment, has an empty segment or is longer
+	// than 4,096 bytes encoded, or that a text is not the spelling of a key.
 	ErrInvalidKey = errors.New("wildkey: invalid key")
-	// ErrInvalidTTL is returned when neither the call nor Options give a TTL, and
-	// when a TTL is below a millisecond.
+	// ErrInvalidTTL says that neither the call nor Options give a TTL, or that a TTL
+	// is below a millisecond.
 	ErrInvalidTTL = errors.New("wildkey: invalid TTL")
-	// ErrBadPattern is returned when a pattern has no term, an empty literal or
-	// prefix, a text that is not canonical, or ** anywhere but last, and when no
-	// key of 4,096 bytes encoded could match.
+	// ErrBadPattern says that a pattern has no term, has an empty literal or prefix,
+	// has ** before its end, is not spelled canonically, or is too long for any key.
 	ErrBadPattern = errors.New("wildkey: bad pattern")
-	// ErrCrossShard is returned when one atomic call names records of several
-	// shards. Nothing has been written.
+	// ErrCrossShard says that the records of one atomic call lie in several shards,
+	// and that nothing has been written.
 	ErrCrossShard = errors.New("wildkey: the records of one atomic call lie in several shards")
-	// ErrTooMany is returned when one atomic call names more records than
-	// Options.CallRecords.
+	// ErrTooMany says that an atomic call names more than Options.CallRecords records.
 	ErrTooMany = errors.New("wildkey: too many records for one atomic call")
-	// ErrBadArgument is returned when a script refuses an argument that only it
-	// checks, such as the cursor of another pattern or a key that comes twice.
-	// Nothing has been written. It wraps the server's error, which names the place.
+	// ErrBadArgument says that a script has refused an argument, such as a key that
+	// comes twice or the cursor of another pattern, and has written nothing. It wraps
+	// the server's error, which names the place.
 	ErrBadArgument = errors.New("wildkey: refused by the script")
-	// ErrScriptMissing is returned when the server lacks a script, which the error
-	// names, and Options.Preloaded forbids to load it.
+	// ErrScriptMissing says that the server lacks a script, which the error names,
+	// and that Options.Preloaded forbids to load it.
 	ErrScriptMissing = errors.New("wildkey: script not loaded on the server")
 )
 
-// ConditionError says which condition did not hold. errors.Is finds ErrCondition
-// in it.
+// ConditionError says which condition did not hold. It wraps ErrCondition.
 type ConditionError struct {
 	Index int // of the operation or record in the call, from 0
 	Key   Key
@@ -47,5 +44,4 @@ func (e *ConditionError) Error() string {
 	return fmt.Sprintf("%v: number %d of the call, %s", ErrCondition, e.Index+1, e.Key)
 }
 
-// Unwrap returns ErrCondition.
 func (e *ConditionError) Unwrap() error { return ErrCondition }
