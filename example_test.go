@@ -1,11 +1,12 @@
 package wildkey_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"log"
-	"os"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -23,69 +24,81 @@ func newCache() *wildkey.Cache {
 	return cache
 }
 
-// All sessions of a user: written, listed, renewed, and logged out everywhere.
-func Example() {
-	ctx := context.Background()
-
-	// With no server at hand, the embedded engine; else redis.NewClient.
-	var client wildkey.Client = luatest.New().Client()
-	if url := os.Getenv("REDIS_URL"); url != "" {
-		options, err := redis.ParseURL(url)
-		if err != nil {
-			log.Fatal(err)
-		}
-		client = redis.NewClient(options)
+// A lock that only its holder can renew and release, whoever has it by then. The
+// token is a text that no other holder has.
+func ExampleCache_Apply_lock() {
+	ctx, cache, lock := context.Background(), newCache(), wildkey.K("lock", "report")
+	acquire := func(token string) error {
+		return cache.Put(ctx, wildkey.Record{Key: lock, Value: []byte(token), TTL: time.Minute, If: wildkey.Absent()})
 	}
-	cache, err := wildkey.New(client, wildkey.Options{Namespace: "app", TTL: 24 * time.Hour})
-	if err != nil {
-		log.Fatal(err)
+	refresh := func(token string) (int, error) {
+		return cache.Apply(ctx, wildkey.OpTouch(lock, time.Minute).If(wildkey.Equal([]byte(token))))
 	}
-
-	// A login writes both records or neither.
-	err = cache.Put(ctx,
-		wildkey.Record{Key: wildkey.K("user", 42, "session", "abc"), Value: []byte("laptop")},
-		wildkey.Record{Key: wildkey.K("user", 42, "session", "xyz"), Value: []byte("phone")},
-	)
-	if err != nil {
-		log.Fatal(err)
+	release := func(token string) (int, error) {
+		return cache.Apply(ctx, wildkey.OpDelete(lock).If(wildkey.Equal([]byte(token))))
 	}
-
-	sessions := wildkey.MustParsePattern("user:42:session:*")
-	for entry, err := range cache.Match(ctx, sessions) {
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Printf("%s = %s\n", entry.Key, entry.Value)
-	}
-
-	renewed, err := cache.TouchMatch(ctx, 48*time.Hour, sessions)
-	fmt.Println("renewed:", renewed, err)
-	loggedOut, err := cache.DeleteMatch(ctx, sessions)
-	fmt.Println("logged out:", loggedOut, err)
+	fmt.Println(acquire("worker 1, 8c1f"), acquire("worker 2, 07ab"))
+	fmt.Println(refresh("worker 1, 8c1f"))
+	fmt.Println(release("worker 2, 07ab"))
+	fmt.Println(release("worker 1, 8c1f"))
 	// Output:
-	// user:42:session:abc = laptop
-	// user:42:session:xyz = phone
-	// renewed: 2 <nil>
-	// logged out: 2 <nil>
+	// <nil> wildkey: condition does not hold: number 1 of the call, lock:report
+	// 1 <nil>
+	// 0 wildkey: condition does not hold: number 1 of the call, lock:report
+	// 1 <nil>
 }
 
-// A lock, a compare-and-set, and an unlock that gives the value back.
-func ExampleCache_Put() {
-	ctx, cache, key := context.Background(), newCache(), wildkey.K("lock", "report")
-	put := func(value string, when wildkey.Condition) error {
-		return cache.Put(ctx, wildkey.Record{Key: key, Value: []byte(value), TTL: time.Minute, If: when})
-	}
+// Compare-and-set of a large value: the digest of the old one goes to the server in
+// its place.
+func ExampleEqualSHA1() {
+	ctx, cache, key := context.Background(), newCache(), wildkey.K("document", 7)
+	old, changed := bytes.Repeat([]byte("old "), 100_000), bytes.Repeat([]byte("new "), 100_000)
+	fmt.Println(cache.Put(ctx, wildkey.Record{Key: key, Value: old}))
 
-	fmt.Println(put("worker 1", wildkey.Absent))
-	fmt.Println(errors.Is(put("worker 2", wildkey.Absent), wildkey.ErrCondition))
-	fmt.Println(put("worker 1, half done", wildkey.Equal([]byte("worker 1"))))
-	value, err := cache.Take(ctx, key)
-	fmt.Printf("%s, %v\n", value, err)
+	replace := wildkey.Record{Key: key, Value: changed, TTL: wildkey.KeepTTL}
+	replace.If = wildkey.EqualSHA1(fmt.Sprintf("%x", sha1.Sum(old)))
+	fmt.Println(cache.Put(ctx, replace))
+	fmt.Println(cache.Put(ctx, replace)) // the value is another by now
 	// Output:
 	// <nil>
-	// true
 	// <nil>
-	// worker 1, half done, <nil>
+	// wildkey: condition does not hold: number 1 of the call, document:7
+}
+
+// Replace a profile and drop the views made from it, at once: no reader sees the
+// new profile beside an old view.
+func ExampleCache_Apply_views() {
+	ctx, cache, user := context.Background(), newCache(), wildkey.K("user", 42)
+	page, card := user.Child("view", "page"), user.Child("view", "card")
+	fmt.Println(cache.Put(ctx, wildkey.Record{Key: page}, wildkey.Record{Key: user.Child("profile")}))
+
+	profile := wildkey.Record{Key: user.Child("profile"), Value: []byte("Ann")}
+	fmt.Println(cache.Apply(ctx, wildkey.OpPut(profile), wildkey.OpDelete(page), wildkey.OpDelete(card)))
+	fmt.Println(cache.Count(ctx, wildkey.MustParsePattern("user:42:view:*")))
+	// Output:
+	// <nil>
+	// 2 <nil>
+	// 0 <nil>
+}
+
+// Store a session only if nobody has logged the user out meanwhile, which changes
+// the user's epoch.
+func ExampleOpCheck() {
+	ctx, cache, user := context.Background(), newCache(), wildkey.K("user", 42)
+	epoch := wildkey.Record{Key: user.Child("epoch"), Value: []byte("1"), TTL: wildkey.NoExpiry}
+	session := wildkey.Record{Key: user.Child("session", "abc"), Value: []byte("laptop")}
+	unchanged := wildkey.OpCheck(epoch.Key).If(wildkey.Equal([]byte("1")))
+	fmt.Println(cache.Put(ctx, epoch))
+	fmt.Println(cache.Apply(ctx, unchanged, wildkey.OpPut(session)))
+
+	epoch.Value = []byte("2") // logged out everywhere
+	fmt.Println(cache.Put(ctx, epoch))
+	fmt.Println(cache.Apply(ctx, unchanged, wildkey.OpPut(session)))
+	// Output:
+	// <nil>
+	// 1 <nil>
+	// <nil>
+	// 0 wildkey: condition does not hold: number 1 of the call, user:42:epoch
 }
 
 // A job that just one of many workers does, although calls are sent twice: here
@@ -184,16 +197,14 @@ func ExampleCache_Page() {
 			log.Fatal(err)
 		}
 	}
-	cursor := ""
-	for {
-		page, err := cache.Page(ctx, wildkey.MustParsePattern("order:*"), cursor, 2)
+	orders, options := wildkey.MustParsePattern("order:*"), wildkey.PageOptions{Limit: 2}
+	for more := true; more; more = options.Cursor != "" {
+		page, err := cache.Page(ctx, orders, options)
 		if err != nil {
 			log.Fatal(err)
 		}
 		fmt.Println("a page of", len(page.Entries), "from", page.Entries[0].Key)
-		if cursor = page.Cursor; cursor == "" {
-			break
-		}
+		options.Cursor = page.Cursor
 	}
 	// Output:
 	// a page of 2 from order:0
@@ -224,25 +235,6 @@ func ExampleK() {
 	// Output: user:42:e-mail:ann%40example.com
 }
 
-func ExampleWriter() {
-	ctx, cache := context.Background(), newCache()
-	writer := wildkey.NewWriter(cache, wildkey.WriterOptions{
-		OnError: func(err error, records []wildkey.Record, keys []wildkey.Key) {
-			log.Printf("%d records and %d keys: %v", len(records), len(keys), err)
-		},
-	})
-	for n := range 100 {
-		if err := writer.Put(ctx, wildkey.Record{Key: wildkey.K("hit", n), Value: []byte("1")}); err != nil {
-			log.Fatal(err)
-		}
-	}
-	if err := writer.Close(); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println(cache.Count(ctx, wildkey.MustParsePattern("hit:*")))
-	// Output: 100 <nil>
-}
-
 // For servers where operators load the scripts: name and digest of each.
 func ExampleScripts() {
 	for _, script := range wildkey.Scripts() {
@@ -253,5 +245,4 @@ func ExampleScripts() {
 	// match 40
 	// put 40
 	// sweep 40
-	// touch 40
 }

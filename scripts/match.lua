@@ -134,8 +134,11 @@ while more and work < reads and matches < limit do
     if not tonumber(existing) then return failed(existing) end
     all_live = existing == #names
   end
-  if all_live and want == 'count' then found, matches = {}, matches + #found end
-  for i, entry in ipairs(found) do
+  local listed = found
+  if all_live and want == 'count' then
+    matches, listed = matches + #found, {}
+  end
+  for i, entry in ipairs(listed) do
     local record, value, live = names[i + 1], false, all_live
     if with_values then
       local values = redis.pcall('MGET', record)
