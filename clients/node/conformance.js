@@ -38,7 +38,7 @@ async function checkVectors(client, path) {
   for (const row of vectors.shards) {
     const got = shard(row.segments.map(bytes), row.shards, row.leading)
     expect(row.shard, got, row)
-    expect(row.tag, hashTag(bytes(row.namespace), row.shards > 1 ? got : undefined), row)
+    expect(row.tag, hashTag(bytes(row.namespace), got, row.shards, row.leading), row)
   }
 
   const cache = new Wildkey(client)
@@ -51,7 +51,7 @@ async function checkVectors(client, path) {
     try {
       if (command[0] === 'EVALSHA' || command[0] === 'EVALSHA_RO') {
         const first = 3 + Number(command[2])
-        got = await cache.call(command[1], words.slice(3, first), words.slice(first))
+        got = await cache.call(command[1], words.slice(3, first), words.slice(first), command[0] === 'EVALSHA_RO')
       } else {
         got = await raw.sendCommand(words)
       }
@@ -83,29 +83,58 @@ async function* runLines(client, namespace, pageLimit, preloaded) {
     preloaded: Boolean(preloaded),
     pageLimit: Number(pageLimit),
   })
+  const time = (word) => (/^-?[0-9]+$/.test(word) ? Number(word) : word)
+  const test = (word) => word && Buffer.concat([Buffer.from(word[0]), percentDecode(word.slice(1))])
+  const operation = (op, key, ...words) => {
+    if (op === 'put' || op === 'touch') {
+      const [ttl, condition, value = ''] = words
+      return { op, key: decodeKey(key), ttl: time(ttl), condition: test(condition), value: percentDecode(value) }
+    }
+    return { op, key: decodeKey(key), condition: test(words[0]) }
+  }
+  const equals = (value) => (value === null ? 'none' : `=${percentEncode(value)}`)
   const verbs = {
-    async *put(key, ttl, condition, value) {
-      const argument = Buffer.concat([Buffer.from(condition[0]), percentDecode(condition.slice(1))])
-      await cache.put({ key: decodeKey(key), value: percentDecode(value), ttl: Number(ttl), condition: argument })
+    async *put(...words) {
+      await cache.put(operation('put', ...words))
       yield 'ok'
     },
+    async *apply(...words) {
+      yield await cache.apply(...words.join(' ').split(';').map((one) => operation(...one.split(' '))))
+    },
     async *get(key) {
-      const value = await cache.get(decodeKey(key))
-      yield value === null ? 'none' : `=${percentEncode(value)}`
+      yield equals(await cache.get(decodeKey(key)))
+    },
+    async *take(key) {
+      yield equals(await cache.take(decodeKey(key)))
     },
     async *delete(...keys) {
       yield await cache.delete(...keys.map(decodeKey))
     },
     async *touch(ttl, ...keys) {
-      yield await cache.touch(Number(ttl), ...keys.map(decodeKey))
+      yield await cache.touch(time(ttl), ...keys.map(decodeKey))
     },
     async *match(pattern) {
-      for await (const { key, value } of cache.match(pattern)) yield `${encodeKey(key)}=${percentEncode(value)}`
+      for await (const { key, value } of cache.match(pattern)) yield encodeKey(key) + equals(value)
+      yield 'end'
+    },
+    async *records(pattern) {
+      for await (const { key, value, ttl } of cache.matchRecords(pattern)) {
+        yield `${encodeKey(key)}${equals(value)} ${ttl}`
+      }
       yield 'end'
     },
     async *keys(pattern) {
       for await (const key of cache.matchKeys(pattern)) yield encodeKey(key)
       yield 'end'
+    },
+    async *count(pattern) {
+      yield await cache.count(pattern)
+    },
+    async *'delete-match'(pattern) {
+      yield await cache.deleteMatch(pattern)
+    },
+    async *'touch-match'(ttl, pattern) {
+      yield await cache.touchMatch(time(ttl), pattern)
     },
     async *load() {
       await cache.load()
@@ -117,8 +146,8 @@ async function* runLines(client, namespace, pageLimit, preloaded) {
     try {
       yield* verbs[verb](...words)
     } catch (error) {
-      if (error instanceof ConditionError) yield 'condition'
-      else if (error instanceof RangeError) yield 'refused'
+      if (error instanceof ConditionError) yield verb === 'put' ? 'condition' : -1 - error.index
+      else if (error instanceof RangeError || error.message.startsWith('BADARG')) yield 'refused'
       else if (error instanceof ScriptError) yield 'error'
       else throw error
     }

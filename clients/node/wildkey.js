@@ -7,7 +7,8 @@
 //
 // The work is done by the Lua scripts in scripts/, which any number of clients
 // in any language share. A key is a list of segments: strings (sent as UTF-8),
-// integers or Buffers. What is read is Buffers. Times are whole milliseconds.
+// integers or Buffers. What is read is Buffers. A ttl is whole milliseconds
+// above 0, or NO_EXPIRY.
 
 import { createHash } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
@@ -17,16 +18,26 @@ import { fileURLToPath } from 'node:url'
 import { RESP_TYPES } from 'redis'
 
 /** In the place of a ttl: the record never expires. */
-export const NO_EXPIRY = 0
+export const NO_EXPIRY = 'never'
+/** In the place of a record's ttl: leave the time that the record has left. It must be live. */
+export const KEEP_TTL = 'keep'
 
-/** Conditions of a record: what must be true for a put to write anything. */
+/** Conditions: what must be true of a record for a call to write anything. */
 export const ABSENT = '-' // there is no live record
 export const PRESENT = '+' // there is a live record
 /** There is a live record with just this value. */
 export const equal = (value) => Buffer.concat([Buffer.from('='), bytes(value)])
+/** There is a live record whose value has this SHA-1, in lower-case hexadecimal. */
+export const equalSHA1 = (digest) => `#${digest}`
 
-/** The condition of a record does not hold; nothing was written. */
-export class ConditionError extends Error {}
+/** A condition does not hold, or a ttl is to be kept of a record that is not live; nothing was written. */
+export class ConditionError extends Error {
+  constructor(index, key) {
+    super(`the condition of ${encodeKey(key)}, number ${index + 1} of the call, does not hold`)
+    this.index = index // of the record or operation in the call, from 0
+    this.key = key
+  }
+}
 
 /** A script is not what SHA1SUMS says, or is not on the server and may not be loaded. */
 export class ScriptError extends Error {}
@@ -40,6 +51,14 @@ function bytes(value) {
   if (typeof value === 'bigint' || Number.isSafeInteger(value)) return Buffer.from(String(value))
   if (value instanceof Uint8Array) return Buffer.from(value)
   throw new TypeError(`neither a string, an integer nor a Buffer: ${String(value)}`)
+}
+
+function ttlArgument(ttl) {
+  if (ttl === NO_EXPIRY) return ttl
+  if (!Number.isSafeInteger(ttl) || ttl <= 0 || ttl >= 1e15) {
+    throw new RangeError(`a ttl is whole milliseconds above 0 or NO_EXPIRY, not ${ttl}`)
+  }
+  return String(ttl)
 }
 
 const MAX_ENCODED = 4096
@@ -100,8 +119,9 @@ function crc32(buffer) {
 /** The shard of a key: the CRC-32 of its leading segments, encoded, modulo shards. */
 export const shard = (key, shards, leading) => crc32(Buffer.from(encodeKey(key.slice(0, leading)))) % shards
 
-/** The hash tag that all Redis keys of a namespace, or of one shard of it, begin with. */
-export const hashTag = (namespace, shard) => `{${encodeKey([namespace])}${shard === undefined ? '' : `#${shard}`}}`
+/** The hash tag that all Redis keys of a namespace, or of one of its shards, begin with. */
+export const hashTag = (namespace, shard = 0, shards = 1, leading = 1) =>
+  `{${encodeKey([namespace])}${shards > 1 ? `#${shard}/${shards}/${leading}` : ''}}`
 
 /**
  * Sources and digests of the scripts by name, as SHA1SUMS lists them. Without a directory, scripts/ is looked for
@@ -126,11 +146,13 @@ export function readScripts(directory) {
 
 /**
  * A namespace of records on a Redis server. It sends nothing until it is used, and neither connects nor closes its
- * client. With preloaded, scripts are never loaded; with readOnly, as on a replica, stale index entries are left alone.
+ * client. Of a namespace with several shards it is one: number shard of so many shards, which the first shardSegments
+ * of a key choose. With preloaded, scripts are never loaded. With leaveStale, as for a user who may not write, pages
+ * leave stale index entries alone.
  */
 export class Wildkey {
   #client
-  #indexes
+  #index
   #prefix
   #scripts
   #options
@@ -139,15 +161,22 @@ export class Wildkey {
   constructor(client, options = {}) {
     this.#options = {
       namespace: 'cache',
-      maxRecords: 250,
+      shards: 1,
+      shardSegments: 1,
+      callRecords: 250,
       pageLimit: 500,
       pageReads: 1_000,
-      pageBytes: 1 << 20,
+      callBytes: 1 << 20,
       ...options,
     }
-    const tag = hashTag(this.#options.namespace, this.#options.shard)
+    const { namespace, ttl, shards, shardSegments, shard = shards === 1 ? 0 : undefined } = this.#options
+    if (!(Number.isInteger(shard) && shard >= 0 && shard < shards && shardSegments >= 1)) {
+      throw new RangeError(`there is no shard ${shard} of ${shards} shards by ${shardSegments} segments`)
+    }
+    if (ttl !== undefined) ttlArgument(ttl)
+    const tag = hashTag(namespace, shard, shards, shardSegments)
     this.#client = client.withTypeMapping({ [RESP_TYPES.BLOB_STRING]: Buffer })
-    this.#indexes = [`${tag}/keys`, `${tag}/expiry`]
+    this.#index = `${tag}/keys`
     this.#prefix = `${tag}:`
     this.#scripts = readScripts(this.#options.scripts)
   }
@@ -161,32 +190,51 @@ export class Wildkey {
    * Writes the records, { key, value, ttl, condition }, all of them or none. ConditionError: a condition does not hold.
    */
   async put(...records) {
-    if (records.length === 0) return
-    const args = records.flatMap(({ value, ttl, condition }) => [bytes(value), this.#ttl(ttl), bytes(condition ?? '*')])
-    const written = await this.call('put', this.#names(records.map(({ key }) => key)), args)
-    if (written < 0) {
-      throw new ConditionError(`the condition of record ${-written} does not hold; nothing was written`)
-    }
+    await this.apply(...records)
+  }
+
+  /**
+   * Does all of the operations, each on another record, or nothing, and returns how many records were put, touched or
+   * deleted. An operation is a record, which is put, or
+   *
+   *   { op: 'touch', key, ttl, condition }   gives the record, if it is live, a new ttl
+   *   { op: 'delete', key, condition }       deletes the record, if it is live
+   *   { op: 'check', key, condition }        only tests the condition
+   *
+   * ConditionError: a condition does not hold.
+   */
+  async apply(...operations) {
+    if (operations.length === 0) return 0
+    const args = operations.flatMap((operation) => this.#arguments(operation))
+    const done = await this.call('put', this.#names(operations.map(({ key }) => key)), args)
+    if (done < 0) throw new ConditionError(-done - 1, operations[-done - 1].key)
+    return done
   }
 
   /** The value of the record, or null. */
   get(key) {
-    return this.#client.sendCommand(['GET', this.#prefix + encodeKey(key)])
+    return this.#client.sendCommand(['GET', this.#name(key)])
   }
 
-  /** Deletes the records, all at once, and returns how many of them existed. */
+  /** Deletes the records, all at once, and returns how many of them were live. */
   async delete(...keys) {
     return keys.length === 0 ? 0 : this.call('delete', this.#names(keys), ['count'])
   }
 
+  /** Deletes the record and returns the value that it had, or null. Of several callers one gets it. */
+  async take(key) {
+    const [value] = await this.call('delete', this.#names([key]), ['values'])
+    return value
+  }
+
   /** Gives those of the records that live a new ttl, all at once, and returns how many they are. */
   async touch(ttl, ...keys) {
-    return keys.length === 0 ? 0 : this.call('touch', this.#names(keys), Array(keys.length).fill(this.#ttl(ttl)))
+    return this.apply(...keys.map((key) => ({ op: 'touch', key, ttl })))
   }
 
   /** Iterates over the records that match, { key, value }, in byte order of their encoded keys, page by page. */
   async *match(pattern) {
-    for await (const results of this.#pages('values', pattern)) {
+    for await (const results of this.#pages('values', pattern, this.#options.pageLimit)) {
       for (let i = 0; i < results.length; i += 2) {
         const key = keyOrNull(results[i])
         if (key) yield { key, value: results[i + 1] }
@@ -194,34 +242,65 @@ export class Wildkey {
     }
   }
 
-  /** match without the values: by the index alone, where an evicted record may still be. */
-  async *matchKeys(pattern) {
-    for await (const results of this.#pages('keys', pattern)) {
-      for (const encoded of results) {
-        const key = keyOrNull(encoded)
-        if (key) yield key
+  /** match with the ttl that each record has left, { key, value, ttl }: milliseconds or NO_EXPIRY. */
+  async *matchRecords(pattern) {
+    for await (const results of this.#pages('records', pattern, this.#options.pageLimit)) {
+      for (let i = 0; i < results.length; i += 3) {
+        const key = keyOrNull(results[i])
+        const left = results[i + 2]
+        if (key) yield { key, value: results[i + 1], ttl: left < 0 ? NO_EXPIRY : Math.max(left, 1) }
       }
     }
   }
 
+  /** match without the values. */
+  async *matchKeys(pattern) {
+    for await (const results of this.#pages('keys', pattern, this.#options.pageLimit)) {
+      yield* results.map(keyOrNull).filter(Boolean)
+    }
+  }
+
+  /** How many records match. */
+  async count(pattern) {
+    let total = 0
+    for await (const n of this.#pages('count', pattern, this.#options.pageReads)) total += n
+    return total
+  }
+
+  /** Deletes the records that match, callRecords at a time, and returns how many of them were live. */
+  async deleteMatch(pattern) {
+    let total = 0
+    for await (const names of this.#indexed(pattern)) total += await this.call('delete', names, ['count'])
+    return total
+  }
+
+  /** Gives the records that match a new ttl, callRecords at a time, and returns how many they were. */
+  async touchMatch(ttl, pattern) {
+    const args = this.#arguments({ op: 'touch', ttl })
+    let total = 0
+    for await (const names of this.#indexed(pattern)) {
+      total += await this.call('put', names, Array(names.length - 1).fill(args).flat())
+    }
+    return total
+  }
+
   /** Calls a script with these KEYS and ARGV by its digest, and once more after loading it if it was missing. */
-  async call(script, keys, args) {
+  async call(script, keys, args, readOnly = false) {
     try {
-      return await this.#evalsha(script, keys, args)
+      return await this.#evalsha(script, keys, args, readOnly)
     } catch (error) {
       if (!error.message.startsWith('NOSCRIPT')) throw error
       if (this.#options.preloaded) throw this.#missing(script)
       await this.#provide(script)
-      return this.#evalsha(script, keys, args)
+      return this.#evalsha(script, keys, args, readOnly)
     }
   }
 
-  async #evalsha(script, keys, args) {
+  async #evalsha(script, keys, args, readOnly) {
     const words = [this.#scripts[script].sha1, String(keys.length), ...keys, ...args]
-    if (script !== 'match') return this.#client.sendCommand(['EVALSHA', ...words])
-    const sent = this.#evalRO // which another call may change before the reply
+    // Replicas, and users who may not write, run EVALSHA_RO. Another call may change #evalRO before the reply.
+    const sent = readOnly ? this.#evalRO : 'EVALSHA'
     try {
-      // match.lua never writes: replicas and users without write permission run it.
       return await this.#client.sendCommand([sent, ...words])
     } catch (error) {
       if (!error.message.includes('unknown command') || sent === 'EVALSHA') throw error
@@ -244,17 +323,16 @@ export class Wildkey {
     return new ScriptError(`not on the server: ${script}.lua ${this.#scripts[script].sha1}`)
   }
 
-  async *#pages(want, pattern) {
-    const { pageLimit, pageReads, pageBytes, readOnly } = this.#options
-    const bounds = [pageLimit, pageReads, pageBytes].map(String)
-    const terms = patternTerms(pattern)
+  async *#pages(want, pattern, limit) {
+    const { pageReads, callBytes, leaveStale } = this.#options
+    const args = [...[limit, pageReads, callBytes].map(String), ...patternTerms(pattern)]
+    const readOnly = want !== 'index' // which is read for what will be written, and so from a master
     let cursor = Buffer.alloc(0)
     do {
-      const [next, , stale, results] = await this.call('match', this.#indexes, [want, cursor, ...bounds, ...terms])
-      if (stale.length > 0 && !readOnly) {
-        const suspects = stale.map((member) => Buffer.concat([Buffer.from(this.#prefix), member]))
+      const [next, , stale, results] = await this.call('match', [this.#index], [want, cursor, ...args], readOnly)
+      if (stale.length > 0 && !leaveStale) {
         // The page is right without this, and the next one to meet these entries asks again.
-        await this.call('sweep', [...this.#indexes, ...suspects], ['0']).catch(() => {})
+        await this.call('sweep', [this.#index, ...this.#members(stale)], []).catch(() => {})
       }
       yield results
       if (next.length > 0 && cursor.length > 0) {
@@ -266,18 +344,49 @@ export class Wildkey {
     } while (cursor.length > 0)
   }
 
-  #names(keys) {
-    if (keys.length > this.#options.maxRecords) {
-      throw new RangeError(`${keys.length} records in one call; maxRecords is ${this.#options.maxRecords}`)
+  // The KEYS of calls that change what matches, live or not: the scripts find that out.
+  async *#indexed(pattern) {
+    for await (const results of this.#pages('index', pattern, this.#options.callRecords)) {
+      const members = results.filter(keyOrNull)
+      if (members.length > 0) yield [this.#index, ...this.#members(members)]
     }
-    return [...this.#indexes, ...keys.map((key) => this.#prefix + encodeKey(key))]
   }
 
-  #ttl(ttl = this.#options.ttl) {
-    if (!Number.isSafeInteger(ttl) || ttl < 0) {
-      throw new RangeError(`a ttl is whole milliseconds or NO_EXPIRY, not ${ttl}`)
+  #members(members) {
+    return members.map((member) => Buffer.concat([Buffer.from(this.#prefix), member]))
+  }
+
+  #name(key) {
+    const name = this.#prefix + encodeKey(key)
+    const { shards, shardSegments, shard: ours } = this.#options
+    if (shards > 1 && shard(key, shards, shardSegments) !== ours) {
+      throw new RangeError(`the key lies in another shard than ${name}`)
     }
-    return String(ttl)
+    return name
+  }
+
+  #names(keys) {
+    if (keys.length > this.#options.callRecords) {
+      throw new RangeError(`${keys.length} records in one call; callRecords is ${this.#options.callRecords}`)
+    }
+    return [this.#index, ...keys.map((key) => this.#name(key))]
+  }
+
+  // The ARGV of put.lua: action, condition, value.
+  #arguments({ op = 'put', value, ttl, condition = '*' }) {
+    switch (op) {
+      case 'put': {
+        const time = ttl === undefined ? this.#options.ttl : ttl
+        return [time === KEEP_TTL ? time : ttlArgument(time), bytes(condition), bytes(value)]
+      }
+      case 'touch':
+        return [`touch ${ttlArgument(ttl)}`, bytes(condition), '']
+      case 'delete':
+      case 'check':
+        return [op, bytes(condition), '']
+      default:
+        throw new RangeError(`op is put, touch, delete or check, not ${op}`)
+    }
   }
 }
 

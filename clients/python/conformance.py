@@ -46,7 +46,7 @@ def check_vectors(path):
     for row in vectors["shards"]:
         shard = wildkey.shard(row["segments"], row["shards"], row["leading"])
         expect(row["shard"], shard, row)
-        tag = wildkey.hash_tag(row["namespace"], shard if row["shards"] > 1 else None)
+        tag = wildkey.hash_tag(row["namespace"], shard, row["shards"], row["leading"])
         expect(row["tag"].decode(), tag, row)
 
     cache = wildkey.Wildkey(_client())
@@ -59,7 +59,7 @@ def check_vectors(path):
         try:
             if words[0] in (b"EVALSHA", b"EVALSHA_RO"):
                 first = 3 + int(words[2])
-                reply = cache.call(words[1].decode(), words[3:first], words[first:])
+                reply = cache.call(words[1].decode(), words[3:first], words[first:], words[0] == b"EVALSHA_RO")
             else:
                 reply = raw.execute_command(*words)
         except redis.ResponseError as error:
@@ -97,36 +97,57 @@ def run_lines(namespace, page_limit, preloaded=""):
         preloaded=bool(preloaded),
         page_limit=int(page_limit),
     )
-    key, value = wildkey.decode_key, unquote_to_bytes
+    key, text = wildkey.decode_key, wildkey.encode_key
+
+    def ttl(word):
+        return int(word) if re.fullmatch("-?[0-9]+", word) else word
+
+    def condition(word):
+        return word[:1].encode() + unquote_to_bytes(word[1:])
+
+    def operation(verb, name, *words):
+        if verb == "put":
+            return wildkey.Record(key(name), unquote_to_bytes("".join(words[2:])), ttl(words[0]), condition(words[1]))
+        if verb == "touch":
+            return wildkey.Touch(key(name), ttl(words[0]), *map(condition, words[1:]))
+        return {"delete": wildkey.Delete, "check": wildkey.Check}[verb](key(name), *map(condition, words))
+
+    def equals(value):
+        return "none" if value is None else "=" + quote(value, safe="")
+
+    def apply(*words):
+        return cache.apply(*(operation(*one.split()) for one in " ".join(words).split(";")))
+
+    verbs = {
+        "put": lambda *words: cache.put(operation("put", *words)) or "ok",
+        "apply": apply,
+        "get": lambda name: equals(cache.get(key(name))),
+        "take": lambda name: equals(cache.take(key(name))),
+        "delete": lambda *names: cache.delete(*map(key, names)),
+        "touch": lambda word, *names: cache.touch(ttl(word), *map(key, names)),
+        "match": lambda pattern: [text(name) + equals(value) for name, value in cache.match(pattern)],
+        "records": lambda pattern: [f"{text(r.key)}{equals(r.value)} {r.ttl}" for r in cache.match_records(pattern)],
+        "keys": lambda pattern: [text(name) for name in cache.match_keys(pattern)],
+        "count": lambda pattern: cache.count(pattern),
+        "delete-match": lambda pattern: cache.delete_match(pattern),
+        "touch-match": lambda word, pattern: cache.touch_match(ttl(word), pattern),
+        "load": lambda: cache.load() or "ok",
+    }
     for line in sys.stdin:
         verb, *words = line.rstrip("\n").split(" ")
         try:
-            if verb == "put":
-                condition = words[2][:1].encode() + value(words[2][1:])
-                cache.put(wildkey.Record(key(words[0]), value(words[3]), int(words[1]), condition))
-                answer = ["ok"]
-            elif verb == "get":
-                found = cache.get(key(words[0]))
-                answer = ["none" if found is None else "=" + quote(found, safe="")]
-            elif verb == "delete":
-                answer = [cache.delete(*map(key, words))]
-            elif verb == "touch":
-                answer = [cache.touch(int(words[0]), *map(key, words[1:]))]
-            elif verb == "match":
-                found = cache.match(words[0])
-                answer = [f"{wildkey.encode_key(one)}={quote(text, safe='')}" for one, text in found] + ["end"]
-            elif verb == "keys":
-                answer = [wildkey.encode_key(one) for one in cache.match_keys(words[0])] + ["end"]
-            elif verb == "load":
-                cache.load()
-                answer = ["ok"]
-        except wildkey.ConditionError:
-            answer = ["condition"]
+            answer = verbs[verb](*words)
+        except wildkey.ConditionError as error:
+            answer = "condition" if verb == "put" else -1 - error.index
         except ValueError:
-            answer = ["refused"]
+            answer = "refused"
         except wildkey.ScriptError:
-            answer = ["error"]
-        print(*answer, sep="\n")
+            answer = "error"
+        except redis.ResponseError as error:
+            if not str(error).startswith("BADARG"):
+                raise
+            answer = "refused"
+        print(*(answer + ["end"] if isinstance(answer, list) else [answer]), sep="\n")
 
 
 def _client():

@@ -71,8 +71,9 @@ shard() { # SHARDS LEADING ENCODED SHARD
 	expect "shard $1 $2 $3" "$4" "$(wildkey shard "$1" "$2" "$3")"
 }
 
-tag() { # NAMESPACE SHARD TAG
-	expect "tag of $1, $2" "$3" "$(WILDKEY_NAMESPACE=$1 WILDKEY_SHARD=$2 wildkey tag)"
+tag() { # NAMESPACE SHARD SHARDS LEADING TAG
+	expect "tag of $*" "$5" \
+		"$(WILDKEY_NAMESPACE=$1 WILDKEY_SHARD=$2 WILDKEY_SHARDS=$3 WILDKEY_SHARD_SEGMENTS=$4 wildkey tag)"
 }
 
 command() { # CASE VERB WORDS WANT
@@ -103,7 +104,7 @@ vectors() {
 	from_vectors '.patterns[] | @sh "terms \(.text) \(.terms | join("\n"))"'
 	from_vectors '.refused_patterns[] | select(test("\u0000") | not) | @sh "expect_refused keys \(.)"'
 	from_vectors '.shards[] | @sh "shard \(.shards) \(.leading) \(.segments | map(encoded) | join(":")) \(.shard)"'
-	from_vectors '.shards[] | @sh "tag \(.namespace) \(if .shards > 1 then .shard else "" end) \(.tag)"'
+	from_vectors '.shards[] | @sh "tag \(.namespace) \(.shard) \(.shards) \(.leading) \(.tag)"'
 
 	if [ "$(redis-cli -u "$REDIS_URL" DBSIZE)" != 0 ]; then
 		echo 'the server of REDIS_URL is not empty, and the calls begin with FLUSHALL' >&2
@@ -112,6 +113,13 @@ vectors() {
 	from_vectors '.calls[] | .command as $c | (if $c[0] | test("^EVALSHA") then 2 else 1 end) as $n
 		| @sh "command \(.case) \($c[:$n] | join(" ")) \($c[$n:] | map(word) | join(" ")) \(.reply | reply(""))"'
 	[ "$failures" = 0 ]
+}
+
+on_index() { # PATTERN wildkey.sh's arguments
+	found_keys=$(wildkey index "$1" </dev/null) || return
+	shift
+	numbers=$(printf '%s\n' "$found_keys" | xargs -r -n 250 sh "$here/wildkey.sh" "$@") || return 2
+	printf '%s\n' "$numbers" | awk '{ n += $1 } END { print n + 0 }'
 }
 
 lines() {
@@ -124,6 +132,9 @@ lines() {
 		set -- $words
 		case $verb in
 		put) printf '%s' "${4-}" | wildkey decode | wildkey put "$1" "$2" "$3" ;;
+		apply) printf '%s\n' "$words" | tr ';' '\n' | wildkey apply ;;
+		delete-match) on_index "$1" delete ;;
+		touch-match) on_index "$2" touch "$1" ;;
 		*) wildkey "$verb" "$@" </dev/null ;;
 		esac >"$found" 2>/dev/null
 		case $?:$verb in
@@ -131,9 +142,10 @@ lines() {
 		3:*) echo error ;;
 		1:put) echo condition ;;
 		0:put | 0:load) echo ok ;;
-		1:get) echo none ;;
-		0:get) printf '=%s\n' "$(wildkey encode <"$found")" ;;
+		1:get | 1:take) echo none ;;
+		0:get | 0:take) printf '=%s\n' "$(wildkey encode <"$found")" ;;
 		0:match) sed 's/ /=/' "$found" && echo end ;;
+		0:records) sed 's/ \(.*\) \(.*\)/=\2 \1/' "$found" && echo end ;;
 		0:keys) cat "$found" && echo end ;;
 		*) cat "$found" ;;
 		esac

@@ -3,11 +3,18 @@
 #
 #   wildkey.sh key SEGMENT...            prints the encoded key
 #   wildkey.sh put KEY TTL [CONDITION]   writes standard input as the value, unless the condition fails: status 1
+#   wildkey.sh apply                     does the operations on standard input, a line each, all of them or none; prints
+#                                        how many records were put, touched or deleted, or -3 where the condition of the
+#                                        third fails: status 1
 #   wildkey.sh get KEY                   prints the value; where there is none: status 1
-#   wildkey.sh delete KEY...             prints how many of the records existed
-#   wildkey.sh touch TTL KEY...          prints how many of the records live
+#   wildkey.sh take KEY                  deletes the record and prints the value; where there is none: status 1
+#   wildkey.sh delete KEY...             prints how many of the records were live
+#   wildkey.sh touch TTL KEY...          prints how many of the records are live
 #   wildkey.sh match PATTERN             prints a line a record, in order: key, space, percent-encoded value
-#   wildkey.sh keys PATTERN              prints the keys alone, by the index
+#   wildkey.sh records PATTERN           prints a line a record: key, TTL that is left, value
+#   wildkey.sh keys PATTERN              prints the keys alone
+#   wildkey.sh count PATTERN             prints how many records match
+#   wildkey.sh index PATTERN             prints the keys of index entries, live or not: for delete and touch to take
 #   wildkey.sh load                      loads all scripts, or sees that they are there: calls load what they need
 #   wildkey.sh shard SHARDS LEADING KEY  prints the shard of the key by its leading segments
 #   wildkey.sh call SCRIPT WORDS...      calls a script: numkeys, KEYS and ARGV as redis-cli reads and quotes them
@@ -15,12 +22,20 @@
 #   wildkey.sh encode, decode            percent-encodes standard input, or decodes it
 #
 # KEY is an encoded key, user:42:a%20b, and so holds any bytes. SEGMENT holds any but NUL, which no argument can:
-# write that %00 in a KEY. TTL is milliseconds, 0: never expires. CONDITION is * none, - absent, + present, or
-# =VALUE, percent-encoded. Status 2 is a refused argument, 3 any other failure.
+# write that %00 in a KEY. TTL is milliseconds above 0, or never; or of a put keep, which leaves the time that the live
+# record has left. CONDITION is * none, - absent, + present, =VALUE, percent-encoded, or #SHA1 of the value. Operations:
 #
-# From the environment: REDIS_URL, WILDKEY_NAMESPACE (cache), WILDKEY_SHARD (none), WILDKEY_SCRIPTS (the directory of
-# the scripts), WILDKEY_PRELOADED=1 (never load), WILDKEY_READ_ONLY=1 (as on a replica: leave stale index entries
-# alone), and the bounds WILDKEY_MAX_RECORDS, WILDKEY_PAGE_LIMIT, WILDKEY_PAGE_READS, WILDKEY_PAGE_BYTES.
+#   put KEY TTL CONDITION [VALUE]
+#   touch KEY TTL [CONDITION]
+#   delete KEY [CONDITION]
+#   check KEY CONDITION
+#
+# Status 2 is a refused argument, 3 any other failure.
+#
+# From the environment: REDIS_URL, WILDKEY_NAMESPACE (cache), WILDKEY_SCRIPTS (the directory of the scripts),
+# WILDKEY_PRELOADED=1 (never load), WILDKEY_LEAVE_STALE=1 (leave stale index entries alone, for users who may not
+# write), and the bounds WILDKEY_CALL_RECORDS, WILDKEY_PAGE_LIMIT, WILDKEY_PAGE_READS, WILDKEY_CALL_BYTES. For a
+# namespace with several shards: WILDKEY_SHARDS, WILDKEY_SHARD_SEGMENTS (1), and WILDKEY_SHARD, the one to work on.
 
 set -euf
 export LC_ALL=C
@@ -45,8 +60,13 @@ check_key() {
 	[ ${#1} -le 4096 ] && is "$1" "$key" || fail 2 "not an encoded key: $1"
 }
 
-check_number() {
-	case $1 in '' | *[!0-9]* | 0?*) fail 2 "not a whole number: $1" ;; esac
+# check_positive NUMBER WHAT
+check_positive() {
+	case $1 in '' | *[!0-9]* | 0* | ????????????????*) fail 2 "$2 above 0, of at most 15 digits: $1" ;; esac
+}
+
+check_ttl() {
+	[ "$1" = never ] || check_positive "$1" 'a TTL is never, or milliseconds'
 }
 
 # check_encoded TEXT: percent-encoded, and maybe empty.
@@ -104,7 +124,11 @@ unquote='
 		control["a"] = "%07"; control["b"] = "%08"; control["t"] = "%09"; control["n"] = "%0A"; control["r"] = "%0D"
 	}'
 
+# Where the user or the database of REDIS_URL is refused, redis-cli says so on standard error, and goes on as another
+# user or in another database.
 redis_cli() {
+	refused=$(redis-cli ${REDIS_URL:+-u "$REDIS_URL"} --no-auth-warning PING 2>&1 >/dev/null) || :
+	[ -z "$refused" ] || fail 3 "$refused"
 	redis-cli ${REDIS_URL:+-u "$REDIS_URL"} --no-auth-warning --no-raw "$@"
 }
 
@@ -147,13 +171,11 @@ load() {
 		fail 3 "SCRIPT LOAD $1.lua: $loaded"
 }
 
-# call SCRIPT WORDS...
+# call COMMAND SCRIPT WORDS...: the command is EVALSHA, or EVALSHA_RO, which Redis before 7.0 lacks.
 call() (
-	script=$1 command=EVALSHA
+	command=$1 script=$2
 	sha1=$(digest "$script")
-	shift
-	# match.lua never writes: replicas and users without write permission run it. Redis before 7.0 cannot tell.
-	[ "$script" != match ] || command=EVALSHA_RO
+	shift 2
 	for attempt in 1 2 3; do
 		reply=$(send "$command $sha1 $*")
 		case $reply in
@@ -162,49 +184,80 @@ call() (
 		*) break ;;
 		esac
 	done
-	case $reply in '(error)'*) fail 3 "$script.lua: ${reply#(error) }" ;; esac
+	case $reply in
+	'(error) BADARG'*) fail 2 "$script.lua: ${reply#(error) }" ;;
+	'(error)'*) fail 3 "$script.lua: ${reply#(error) }" ;;
+	esac
 	printf '%s\n' "$reply"
 )
 
-names() {
-	[ $# -le "${WILDKEY_MAX_RECORDS-250}" ] || fail 2 "$# records in one call"
-	printf '%s %s' $(($# + 2)) "$indexes"
-	for one; do
-		check_key "$one"
-		printf ' %s' "$tag:$one"
-	done
-}
+# The records of a call, and for put.lua an action, a condition and a value of each.
+count=0 names= arguments=
 
-put() {
-	check_number "$2"
-	condition=${3-*}
-	case $condition in
-	'*' | - | +) ;;
-	=*) check_encoded "${3#=}" && condition=$(quoted "$3") ;;
-	*) fail 2 "no condition: $3" ;;
-	esac
-	names=$(names "$1")
-	reply=$(call put "$names" "$(quoted "$(encode)")" "$2" "$condition")
-	case $reply in
-	'(integer) 1') ;;
-	'(integer) -1') exit 1 ;;
-	*) fail 3 "put.lua: $reply" ;;
-	esac
-}
-
-get() {
+# add KEY [ACTION CONDITION VALUE]: the last three as redis-cli reads them.
+add() {
 	check_key "$1"
-	reply=$(send "GET $tag:$1")
-	case $reply in
-	'"'*) printf '%s\n' "$reply" | awk "$unquote"'{ unquote($0) }' | decode ;;
-	'(nil)') exit 1 ;;
-	*) fail 3 "GET: $reply" ;;
+	[ "$shards" = 1 ] || [ "$(shard_of "$shards" "$leading" "$1")" = "$shard" ] || fail 2 "in another shard than $tag: $1"
+	count=$((count + 1)) names="$names $tag:$1"
+	[ "$count" -le "${WILDKEY_CALL_RECORDS-250}" ] || fail 2 "more than $((count - 1)) records in one call"
+	shift
+	arguments="$arguments $*"
+}
+
+# condition CONDITION: as redis-cli reads it.
+condition() {
+	case $1 in
+	'*' | - | +) printf '%s' "$1" ;;
+	=*) check_encoded "${1#=}" && quoted "$1" ;;
+	'#'*) is "${1#?}" '[0-9a-f]{40}' && quoted "$1" || fail 2 "not # and a SHA-1: $1" ;;
+	*) fail 2 "no condition: $1" ;;
 	esac
 }
 
+# add_put KEY TTL CONDITION VALUE
+add_put() {
+	[ "$2" = keep ] || check_ttl "$2"
+	condition=$(condition "$3")
+	add "$1" "$2" "$condition" "$(quoted "$4")"
+}
+
+# counted SCRIPT WORDS...: into the variable number.
 counted() {
-	reply=$(call "$@")
-	printf '%s\n' "${reply#(integer) }"
+	reply=$(call EVALSHA "$1" "$((count + 1)) $index$names" "$2")
+	number=${reply#(integer) }
+	[ "$reply" = "(integer) $number" ] || fail 3 "$1.lua: $reply"
+}
+
+apply() {
+	while read -r line || [ -n "$line" ]; do
+		set -- $line
+		case ${1-}:$# in
+		put:[45])
+			check_encoded "${5-}"
+			add_put "$2" "$3" "$4" "${5-}"
+			;;
+		touch:[34])
+			check_ttl "$3"
+			condition=$(condition "${4-*}")
+			add "$2" "\"touch $3\"" "$condition" '""'
+			;;
+		delete:[23] | check:3)
+			condition=$(condition "${3-*}")
+			add "$2" "$1" "$condition" '""'
+			;;
+		*) fail 2 "no operation: $line" ;;
+		esac
+	done
+	counted put "$arguments"
+}
+
+# value COMMAND REPLY: prints it, or exits where there is none.
+value() {
+	case $2 in
+	'"'*) printf '%s\n' "$2" | awk "$unquote"'{ unquote($0) }' | decode ;;
+	'(nil)') exit 1 ;;
+	*) fail 3 "$1: $2" ;;
+	esac
 }
 
 terms() {
@@ -214,27 +267,37 @@ terms() {
 
 # pages WANT PATTERN: a page is one call, and one more where it met stale index entries.
 pages() (
+	want=$1 limit=${WILDKEY_PAGE_LIMIT-500} reads=${WILDKEY_PAGE_READS-1000} command=EVALSHA_RO
 	terms=$(terms "$2")
-	bounds="${WILDKEY_PAGE_LIMIT-500} ${WILDKEY_PAGE_READS-1000} ${WILDKEY_PAGE_BYTES-1048576}"
+	case $want in
+	count) limit=$reads ;;
+	index) command=EVALSHA ;; # from the master, which will be written to
+	esac
 	cursor='""'
 	while :; do
-		reply=$(call match "2 $indexes" "$1" "$cursor" "$bounds" $terms)
-		# One line a string, behind the number of its place in the reply.
+		reply=$(call "$command" match "1 $index" "$want" "$cursor" "$limit $reads ${WILDKEY_CALL_BYTES-1048576}" $terms)
+		# One line a string or number, behind the number of its place in the reply.
 		items=$(printf '%s\n' "$reply" | awk '
 			/^[0-9]/ { place = $1 + 0; sub(/^[0-9]+\) /, "") }
 			{ sub(/^ *[0-9]+\) /, "") }
-			/^"/ { print place, $0 }')
-		stale=$(printf '%s\n' "$items" | sed -n "s/^3 \"/\"$tag:/p")
-		if [ -n "$stale" ] && [ "${WILDKEY_READ_ONLY-}" != 1 ]; then
+			/^"/ || /^\(integer\)/ { print place, $0 }')
+		stale=$(printf '%s\n' "$items" | sed -n "s|^3 \"|\"$tag:|p")
+		if [ -n "$stale" ] && [ "${WILDKEY_LEAVE_STALE-}" != 1 ]; then
 			# The page is right without this, and the next one to meet these entries asks again.
-			(call sweep "$(($(printf '%s\n' "$stale" | wc -l) + 2)) $indexes" $stale 0) >/dev/null 2>&1 || :
+			(call EVALSHA sweep "$(($(printf '%s\n' "$stale" | wc -l) + 1)) $index" $stale) >/dev/null 2>&1 || :
 		fi
 		# What is no encoded key was not written by a client of Wildkey.
-		printf '%s\n' "$items" | sed -n 's/^4 //p' | awk -v want="$1" -v key="^$key\$" "$unquote"'
-			{ name = substr($0, 2, length($0) - 2); ours = name ~ key && length(name) <= 4096 }
-			ours { printf "%s", name }
-			want == "values" { getline; if (ours) { printf " "; unquote($0) } }
-			ours { printf "\n" }'
+		printf '%s\n' "$items" | sed -n 's/^4 //p' | awk -v want="$want" -v key="^$key\$" "$unquote"'
+			want == "count" { print $2; next }
+			{ name = substr($0, 2, length($0) - 2); value = left = "" }
+			want == "values" || want == "records" { getline value }
+			want == "records" { getline left; sub(/^\(integer\) /, "", left) }
+			name ~ key && length(name) <= 4096 {
+				printf "%s", name
+				if (left != "") printf " %s", left ~ /^-/ ? "never" : left == "0" ? "1" : left
+				if (value != "") { printf " "; unquote(value) }
+				printf "\n"
+			}'
 		next=$(printf '%s\n' "$items" | sed -n 's/^1 //p')
 		[ "$next" != '""' ] || break
 		[ "$next" != "$cursor" ] || fail 3 "the cursor $next does not go on"
@@ -242,47 +305,94 @@ pages() (
 	done
 )
 
+# shard_of SHARDS LEADING KEY
+shard_of() {
+	head=$(printf '%s\n' "$3" | cut -d : -f "1-$2")
+	# The trailer of a gzip file has the CRC-32 of what went in, lowest byte first.
+	set -- "$1" $(printf '%s' "$head" | gzip -c | tail -c 8 | od -An -v -tu1)
+	echo $((($2 + 256 * $3 + 65536 * $4 + 16777216 * $5) % $1))
+}
+
+# find_tag: of the namespace, or of its shard.
+find_tag() {
+	tag=${WILDKEY_NAMESPACE-cache} shards=${WILDKEY_SHARDS-1} leading=${WILDKEY_SHARD_SEGMENTS-1}
+	case $tag in *[!A-Za-z0-9._~-]*) tag=$(printf '%s' "$tag" | encode) ;; esac
+	[ -n "$tag" ] || fail 2 'WILDKEY_NAMESPACE is empty'
+	check_positive "$shards" 'WILDKEY_SHARDS is a number'
+	check_positive "$leading" 'WILDKEY_SHARD_SEGMENTS is a number'
+	shard=${WILDKEY_SHARD-}
+	[ "$shards" != 1 ] || shard=${shard:-0}
+	case $shard in '' | *[!0-9]* | 0?* | ????????????????*) fail 2 "WILDKEY_SHARD is no number: $shard" ;; esac
+	[ "$shard" -lt "$shards" ] || fail 2 "WILDKEY_SHARD is $shard, and WILDKEY_SHARDS only $shards"
+	[ "$shards" = 1 ] || tag="$tag#$shard/$shards/$leading"
+	tag="{$tag}"
+	index="$tag/keys"
+}
+
 [ $# -gt 0 ] || fail 2 'no command; they are listed at the head of this file'
-tag=${WILDKEY_NAMESPACE-cache}
-case $tag in *[!A-Za-z0-9._~-]*) tag=$(printf '%s' "$tag" | encode) ;; esac
-[ -n "$tag" ] || fail 2 'WILDKEY_NAMESPACE is empty'
-tag="{$tag${WILDKEY_SHARD:+#$WILDKEY_SHARD}}"
-indexes="$tag/keys $tag/expiry"
 command=$1
 shift
+case $command in key | shard | terms | encode | decode) ;; *) find_tag ;; esac
 case $command:$# in
 key:[1-9]*)
 	encoded=$(printf '%s\0' "$@" | encode :)
 	check_key "${encoded%:}"
 	printf '%s\n' "${encoded%:}"
 	;;
-put:[23]) put "$@" ;;
-get:1) get "$1" ;;
+put:[23])
+	value=$(encode)
+	add_put "$1" "$2" "${3-*}" "$value"
+	counted put "$arguments"
+	[ "$number" -gt 0 ] || exit 1
+	;;
+apply:0)
+	apply
+	printf '%s\n' "$number"
+	[ "$number" -ge 0 ] || exit 1
+	;;
+get:1)
+	add "$1"
+	reply=$(send "GET$names")
+	value GET "$reply"
+	;;
+take:1)
+	add "$1"
+	reply=$(call EVALSHA delete "2 $index$names" values)
+	value delete.lua "${reply#1) }"
+	;;
 delete:[1-9]*)
-	names=$(names "$@")
-	counted delete "$names" count
+	for one; do add "$one"; done
+	counted delete count
+	printf '%s\n' "$number"
 	;;
 touch:[1-9]?* | touch:[2-9])
-	check_number "$1"
-	ttl=$1
+	check_ttl "$1"
+	action="\"touch $1\""
 	shift
-	names=$(names "$@")
-	counted touch "$names" $(for one; do printf '%s ' "$ttl"; done)
+	for one; do add "$one" "$action" '*' '""'; done
+	counted put "$arguments"
+	printf '%s\n' "$number"
 	;;
 match:1) pages values "$1" ;;
-keys:1) pages keys "$1" ;;
-load:0) for script in delete match put sweep touch; do load "$script"; done ;;
-shard:3)
-	for number in "$1" "$2"; do
-		case $number in '' | *[!0-9]* | 0*) fail 2 "not a whole number above 0: $number" ;; esac
-	done
-	check_key "$3"
-	leading=$(printf '%s\n' "$3" | cut -d : -f "1-$2") || fail 2 "too many segments: $2"
-	# The trailer of a gzip file has the CRC-32 of what went in, lowest byte first.
-	set -- "$1" $(printf '%s' "$leading" | gzip -c | tail -c 8 | od -An -v -tu1)
-	echo $((($2 + 256 * $3 + 65536 * $4 + 16777216 * $5) % $1))
+records:1 | keys:1 | index:1) pages "$command" "$1" ;;
+count:1)
+	counts=$(pages count "$1")
+	for number in $counts; do count=$((count + number)); done
+	printf '%s\n' "$count"
 	;;
-call:[2-9]* | call:1?*) call "$@" ;;
+load:0) for script in delete match put sweep; do load "$script"; done ;;
+shard:3)
+	check_positive "$1" 'SHARDS is a number'
+	check_positive "$2" 'LEADING is a number'
+	check_key "$3"
+	shard_of "$@"
+	;;
+call:[2-9]* | call:1?*)
+	case $1 in
+	match) call EVALSHA_RO "$@" ;;
+	*) call EVALSHA "$@" ;;
+	esac
+	;;
 tag:0) printf '%s\n' "$tag" ;;
 terms:1) terms "$1" ;;
 encode:0) encode ;;
