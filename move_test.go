@@ -49,7 +49,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 			case 1:
 				record.TTL = wildkey.NoExpiry
 			case 2:
-				record.TTL = time.Duration(n)*time.Minute + 7*time.Millisecond
+				record.TTL = time.Hour + time.Duration(n)*time.Minute + 7*time.Millisecond
 			}
 			backend.Must(t, from.Put(ctx, record))
 			keys = append(keys, record.Key)

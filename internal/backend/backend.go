@@ -52,7 +52,10 @@ func OnEngine(t *testing.T, test func(t *testing.T, b *Backend)) {
 func OnServers(t *testing.T, test func(t *testing.T, b *Backend), options ...string) {
 	t.Helper()
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
-		b := &Backend{Client: server.Client(t), Server: server}
+		// A minute, for a command of a million entries, and for a machine that is busy.
+		client := redis.NewClient(&redis.Options{Addr: server.Addr, ReadTimeout: time.Minute, WriteTimeout: time.Minute})
+		t.Cleanup(func() { client.Close() })
+		b := &Backend{Client: client, Server: server}
 		test(t, b)
 		b.CheckInvariant(t)
 	}, options...)

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -83,11 +82,10 @@ func (b *Backend) NewClient(t testing.TB, change func(*redis.Options)) *redis.Cl
 	return client
 }
 
-// Hooked returns one more client of the server, which has a hook and waits for
-// a minute: a million entries may go in one command.
+// Hooked returns one more client of the server, which has a hook.
 func (b *Backend) Hooked(t testing.TB, h Hook) *redis.Client {
 	t.Helper()
-	client := b.NewClient(t, func(o *redis.Options) { o.ReadTimeout = time.Minute })
+	client := b.NewClient(t, func(*redis.Options) {})
 	client.AddHook(h)
 	return client
 }

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
 	"github.com/wildkey/wildkey/internal/backend"
@@ -84,8 +81,6 @@ func TestValuesOfAnySize(t *testing.T) {
 		backend.OnEngine(t, func(t *testing.T, b *backend.Backend) { sized(t, b, 2<<20) })
 	})
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
-		b.Client = redis.NewClient(&redis.Options{Addr: b.Server.Addr, ReadTimeout: time.Minute, WriteTimeout: time.Minute})
-		t.Cleanup(func() { b.Client.Close() })
 		sized(t, b, 64<<20)
 	}, "--maxmemory", "2gb")
 }
