@@ -1,28 +1,35 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo test cover lint sums generated fuzz soak bench load scale faults
+.PHONY: demo redis-server test test-long cover lint sums generated fuzz soak bench load scale faults
 
 # The main job, on the embedded engine or on the server that REDIS_URL names.
 demo:
 	go run ./internal/demo -zoneinfo "$$(go env GOROOT)/lib/time/zoneinfo.zip"
 
-# Tests of one goroutine that work for long: -race would have them work for several times as long.
-SEQUENTIAL = ^Test(MatchIsAFilter|HostileCalls|Worst.*|Model|Faults|EveryByte|ValuesOfAnySize|FlawIdleNight.*|CallBudgets|AuditACL|Clients.*)$$
-
-# All tests; each starts its own redis-server, which is installed where it may be.
-# WILDKEY_SERVERS=/opt/redis-6.2/redis-server:valkey-server has them run on each of these.
-test:
+# One that is missing is installed where it may be.
+redis-server:
 	@command -v redis-server >/dev/null || sh .ci/install redis-server || \
 		echo "No redis-server: tests against a real server are skipped, only the embedded engine is tested."
-	go test -race -skip '$(SEQUENTIAL)' ./...
-	go test -run '$(SEQUENTIAL)' .
-	cd cmd/wildkey && go test -race ./...
-	cd bench && go test -race ./...
-	cd faults && go test -race ./...
 
-# What the offline tests run of the scripts, line by line, and a table.
+# The tests of each package, in some 3 minutes; each starts its own redis-server.
+# WILDKEY_SERVERS=/opt/redis-6.2/redis-server:valkey-server has them run on each of these.
+test: redis-server
+	go test -race -timeout 30m $$(go list ./... | grep -v /internal/suites/)
+	cd bench && go test -race -timeout 30m ./...
+
+# Suites in which several goroutines use a Cache at once.
+CONCURRENT = ./internal/suites/cluster ./internal/suites/reference
+
+# The suites, which run for longer, and the tools, which start many servers. Of one goroutine, -race has nothing to say.
+test-long: redis-server
+	go test -race -timeout 60m $(CONCURRENT)
+	go test -timeout 60m $$(go list ./internal/suites/... | grep -v $(CONCURRENT:./%=-e /%$$))
+	cd cmd/wildkey && go test -race -timeout 60m ./...
+	cd faults && go test -race -timeout 60m ./...
+
+# The lines of the scripts that the offline tests run, and a table.
 cover:
-	go test -count=1 -run '^TestScriptCoverage$$' -listing
+	go test -count=1 -run '^TestScriptCoverage$$' ./internal/suites/scripts -listing
 
 # luacheck, luac5.1 and luac5.4 come with Debian's lua-check, lua5.1 and lua5.4 (see .ci/run).
 lint:
@@ -42,21 +49,26 @@ sums:
 
 # All that is made from the scripts, after a change of one: look at what it rewrites before it is committed.
 generated: sums
-	go test -run 'TestCorpus$$|TestVectors$$|TestScriptWork$$|TestAudit$$' -update .
+	go test -run 'TestCorpus$$' . -update
+	go test -run 'TestVectors$$' ./internal/suites/clients -update
+	go test -run 'TestScriptWork$$' ./internal/suites/scripts -update
+	go test -run 'TestAudit$$' ./internal/suites/audit -update
 
 # Each fuzz target for a while.
 FUZZTIME = 30s
 fuzz:
-	for target in FuzzKey FuzzPattern FuzzMatch FuzzScripts; do \
-		go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) . || exit 1; done
+	go test -run '^$$' -fuzz '^FuzzKey$$' -fuzztime $(FUZZTIME) .
+	go test -run '^$$' -fuzz '^FuzzPattern$$' -fuzztime $(FUZZTIME) .
+	go test -run '^$$' -fuzz '^FuzzMatch$$' -fuzztime $(FUZZTIME) ./internal/suites/match
+	go test -run '^$$' -fuzz '^FuzzScripts$$' -fuzztime $(FUZZTIME) ./internal/suites/hostile
 
 # The long forms of random tests, each with its seed: patterns against a plain filter, some 20 minutes; all verbs
 # against a model, and commands and scripts on the engine against servers, some 10 minutes a server; calls that no
 # client makes, some 10 minutes; and the long form of make faults, with -race.
 soak:
-	go test -run TestMatchIsAFilter -timeout 2h -v . -match-cases 200000
-	go test -run TestModel -timeout 2h -v . -model-ops 100000
-	go test -run TestHostileCalls -timeout 2h -v . -hostile-rounds 5000
+	go test -run TestMatchIsAFilter -timeout 2h -v ./internal/suites/match -match-cases 200000
+	go test -run TestModel -timeout 2h -v ./internal/suites/model -model-ops 100000
+	go test -run TestHostileCalls -timeout 2h -v ./internal/suites/hostile -hostile-rounds 5000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
 	cd faults && go test -count=1 -race -timeout 1h -long
 

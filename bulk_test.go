@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/backend"
 )
 
 // outcomesOf gives PutEach the records and lists what it says of each.
@@ -35,20 +36,20 @@ func outcomesOf(t *testing.T, cache *wildkey.Cache, records []wildkey.Record) (o
 // TestPutEachIsPutInTurn draws records with conditions on few keys, and
 // expects the outcome of each, and all that is there after, as of single Puts.
 func TestPutEachIsPutInTurn(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		seed := uint64(time.Now().UnixNano())
 		random := rand.New(rand.NewPCG(seed, 0))
 		conditions := []wildkey.Condition{{}, {}, {}, wildkey.Absent, wildkey.Present, wildkey.Equal([]byte("1")), wildkey.Equal([]byte("2"))}
 		for range 100 {
-			b.do(t, "FLUSHALL")
+			b.Do(t, "FLUSHALL")
 			options := wildkey.Options{Shards: []int{1, 2, 7}[random.IntN(3)], MaxRecords: 1 + random.IntN(12), PageBytes: 1 + random.IntN(40)}
-			bulk := b.cache(t, options)
+			bulk := b.Cache(t, options)
 			options.Namespace = "single"
-			single := b.cache(t, options)
+			single := b.Cache(t, options)
 			records := make([]wildkey.Record, random.IntN(60))
 			keys, kinds := 1+random.IntN(40), 1+random.IntN(len(conditions))
 			for i := range records {
-				records[i] = rec(wildkey.K(random.IntN(keys)), fmt.Sprint(random.IntN(3)))
+				records[i] = backend.Rec(wildkey.K(random.IntN(keys)), fmt.Sprint(random.IntN(3)))
 				records[i].If = conditions[random.IntN(kinds)]
 			}
 			var want []string
@@ -73,10 +74,10 @@ func TestPutEachIsPutInTurn(t *testing.T) {
 			}
 			everything := wildkey.MustParsePattern("**")
 			left, err := single.All(ctx, everything)
-			must(t, err)
+			backend.Must(t, err)
 			found, err := bulk.All(ctx, everything)
-			must(t, err)
-			if diff := cmp.Diff(entries(left), entries(found)); diff != "" {
+			backend.Must(t, err)
+			if diff := cmp.Diff(backend.Entries(left), backend.Entries(found)); diff != "" {
 				t.Errorf("records (-single +bulk)\n%s", diff)
 			}
 			if t.Failed() {
@@ -88,14 +89,14 @@ func TestPutEachIsPutInTurn(t *testing.T) {
 
 // TestPutEachFailsOneByOne: what cannot be written keeps nothing else away.
 func TestPutEachFailsOneByOne(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		options := wildkey.Options{Shards: 7, ShardSegments: 1}
-		cache := b.cache(t, options)
-		foreign := tagOf(wildkey.K("a"), options)
-		b.do(t, "SET", foreign+"/keys", "foreign")
-		records := []wildkey.Record{rec(wildkey.K("a", ""), "v"), rec(nil, "v"), {Key: wildkey.K("c"), TTL: 1}}
+		cache := b.Cache(t, options)
+		foreign := backend.Tag(wildkey.K("a"), options)
+		b.Do(t, "SET", foreign+"/keys", "foreign")
+		records := []wildkey.Record{backend.Rec(wildkey.K("a", ""), "v"), backend.Rec(nil, "v"), {Key: wildkey.K("c"), TTL: 1}}
 		for n := range 100 {
-			records = append(records, rec(wildkey.K(n), "v"))
+			records = append(records, backend.Rec(wildkey.K(n), "v"))
 		}
 		lost := 0
 		outcomes, written, first := outcomesOf(t, cache, records)
@@ -105,7 +106,7 @@ func TestPutEachFailsOneByOne(t *testing.T) {
 		}
 		for i, err := range outcomes[3:] {
 			_, missing := cache.Get(ctx, records[i+3].Key)
-			if tagOf(records[i+3].Key, options) == foreign {
+			if backend.Tag(records[i+3].Key, options) == foreign {
 				if lost++; !redis.HasErrorPrefix(err, "WRONGTYPE") || missing != wildkey.ErrNotFound {
 					t.Errorf("%s, where a string is in the place of the index: %v, Get %v", records[i+3].Key, err, missing)
 				}
@@ -121,9 +122,9 @@ func TestPutEachFailsOneByOne(t *testing.T) {
 
 // TestPutEachTakesFewCalls, and sends no record often, whatever the conditions.
 func TestPutEachTakesFewCalls(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		var calls, sent atomic.Int64
-		b.client.AddHook(hook{before: func(commands []redis.Cmder) {
+		b.Client.AddHook(backend.Hook{Before: func(commands []redis.Cmder) {
 			calls.Add(1)
 			if commands[0].Name() == "evalsha" {
 				n := int64(commands[0].Args()[2].(int) - 2)
@@ -149,9 +150,9 @@ func TestPutEachTakesFewCalls(t *testing.T) {
 				return wildkey.Absent
 			}, 4 * 20, 4 * 3 * 250},
 		} {
-			b.do(t, "FLUSHALL")
-			cache := b.cache(t, wildkey.Options{Shards: row.shards})
-			must(t, cache.Load(ctx))
+			b.Do(t, "FLUSHALL")
+			cache := b.Cache(t, wildkey.Options{Shards: row.shards})
+			backend.Must(t, cache.Load(ctx))
 			var records []wildkey.Record
 			for n := range 1000 {
 				records = append(records, wildkey.Record{Key: wildkey.K(n), If: row.condition(n)})
@@ -167,24 +168,24 @@ func TestPutEachTakesFewCalls(t *testing.T) {
 	})
 }
 
-// TestMergedPutsAreBounded: PutEach and Writer put no more into a call than
-// Options.PageBytes or one larger record, and PutEach holds no more than a call.
-func TestMergedPutsAreBounded(t *testing.T) {
+// TestPutEachIsBounded: PutEach puts no more into a call than Options.PageBytes
+// or one larger record, and holds no more than a call.
+func TestPutEachIsBounded(t *testing.T) {
 	const limit = 10_000
 	var records []wildkey.Record
 	for n, size := range []int{3_000, 3_000, 3_000, 3_000, 50_000, 1, 1, 9_000, 900, 900} {
-		records = append(records, rec(wildkey.K("k", n), strings.Repeat("v", size)))
+		records = append(records, backend.Rec(wildkey.K("k", n), strings.Repeat("v", size)))
 	}
 	want := []int{3, 1, 1, 4, 1}
-	onEngine(t, func(t *testing.T, b *backend) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
 		var calls []int
-		b.client.AddHook(hook{before: func(commands []redis.Cmder) {
+		b.Client.AddHook(backend.Hook{Before: func(commands []redis.Cmder) {
 			if commands[0].Name() == "evalsha" {
 				calls = append(calls, commands[0].Args()[2].(int)-2)
 			}
 		}})
-		cache := b.cache(t, wildkey.Options{PageBytes: limit})
-		must(t, cache.Load(ctx))
+		cache := b.Cache(t, wildkey.Options{PageBytes: limit})
+		backend.Must(t, cache.Load(ctx))
 		held, most := 0, 0
 		_, err := cache.PutEach(ctx, func(yield func(wildkey.Record) bool) {
 			for _, record := range records {
@@ -194,55 +195,41 @@ func TestMergedPutsAreBounded(t *testing.T) {
 				}
 			}
 		}, func(record wildkey.Record, err error) {
-			must(t, err)
+			backend.Must(t, err)
 			held -= len(record.Value)
 		})
-		must(t, err)
+		backend.Must(t, err)
 		if diff := cmp.Diff(want, calls); diff != "" {
 			t.Errorf("records in the calls of PutEach (-want +got)\n%s", diff)
 		}
 		if most > 50_000 {
 			t.Errorf("PutEach holds %d bytes", most)
 		}
-
-		calls = nil
-		gate := newGate(b.client)
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
-		must(t, w.Put(ctx, rec(wildkey.K("first"), "v")))
-		<-gate.entered // while it is under way the others gather
-		for _, record := range records {
-			must(t, w.Put(ctx, record))
-		}
-		close(gate.open)
-		must(t, w.Close())
-		if diff := cmp.Diff(append([]int{1}, want...), calls); diff != "" {
-			t.Errorf("records in the calls of a Writer (-want +got)\n%s", diff)
-		}
 	})
 }
 
 // TestPutEachEndsWithItsContext, and reads no more of the records then.
 func TestPutEachEndsWithItsContext(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
-		cache := b.cache(t, wildkey.Options{MaxRecords: 10, Shards: 2})
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{MaxRecords: 10, Shards: 2})
 		stopping, stop := context.WithCancel(ctx)
 		read := 0
 		endless := func(yield func(wildkey.Record) bool) {
-			for yield(rec(wildkey.K(read), "v")) {
+			for yield(backend.Rec(wildkey.K(read), "v")) {
 				read++
 			}
 		}
 		written, err := cache.PutEach(stopping, endless, func(record wildkey.Record, err error) {
-			if must(t, err); record.Key[0] == "25" {
+			if backend.Must(t, err); record.Key[0] == "25" {
 				stop()
 			}
 		})
 		if n, _ := cache.Count(ctx, wildkey.MustParsePattern("**")); written != 40 || n != 40 || read >= 60 || !errors.Is(err, context.Canceled) {
 			t.Errorf("PutEach: %d, %v, %d are there, %d were read", written, err, n, read)
 		}
-		b.limitMemory(t, "1")
-		outcomes, written, err := outcomesOf(t, cache, []wildkey.Record{rec(wildkey.K("x"), "v"), rec(wildkey.K("y"), "v")})
-		b.limitMemory(t, "0")
+		b.LimitMemory(t, "1")
+		outcomes, written, err := outcomesOf(t, cache, []wildkey.Record{backend.Rec(wildkey.K("x"), "v"), backend.Rec(wildkey.K("y"), "v")})
+		b.LimitMemory(t, "0")
 		if written != 0 || !redis.IsOOMError(err) || !redis.IsOOMError(outcomes[0]) || !redis.IsOOMError(outcomes[1]) {
 			t.Errorf("on a full server: %d, %v, %v", written, err, outcomes)
 		}

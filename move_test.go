@@ -13,22 +13,23 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/backend"
 )
 
 var moves = []struct{ from, to wildkey.Options }{
-	{wildkey.Options{Shards: 1}, wildkey.Options{Shards: 48, ShardSegments: 2}},
-	{wildkey.Options{Shards: 48, PageLimit: 3}, wildkey.Options{Shards: 1, MaxRecords: 2}},
+	{wildkey.Options{Shards: 1}, wildkey.Options{Shards: 12, ShardSegments: 2}},
+	{wildkey.Options{Shards: 12, PageLimit: 3}, wildkey.Options{Shards: 1, MaxRecords: 2}},
 	{wildkey.Options{Shards: 4}, wildkey.Options{Shards: 7, Namespace: "test-7"}},
 	{wildkey.Options{Shards: 1, PageReads: 7}, wildkey.Options{Shards: 1, Namespace: "other"}},
 }
 
-func onMoves(t *testing.T, test func(t *testing.T, b *backend, from, to wildkey.Options)) {
-	onBackends(t, func(t *testing.T, b *backend) {
+func onMoves(t *testing.T, test func(t *testing.T, b *backend.Backend, from, to wildkey.Options)) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		for _, move := range moves {
 			t.Run(fmt.Sprintf("%d to %d", move.from.Shards, move.to.Shards), func(t *testing.T) {
-				b.do(t, "FLUSHALL")
+				b.Do(t, "FLUSHALL")
 				test(t, b, move.from, move.to)
-				b.checkInvariant(t)
+				b.CheckInvariant(t)
 			})
 		}
 	})
@@ -37,39 +38,39 @@ func onMoves(t *testing.T, test func(t *testing.T, b *backend, from, to wildkey.
 // TestMoveToWhileReadersRead looks at every record before and after each round
 // trip of the move, as its comment tells readers to, while writers write.
 func TestMoveToWhileReadersRead(t *testing.T) {
-	onMoves(t, func(t *testing.T, b *backend, fromOptions, toOptions wildkey.Options) {
-		from, to := b.cache(t, unbounded(fromOptions)), b.cache(t, unbounded(toOptions))
+	onMoves(t, func(t *testing.T, b *backend.Backend, fromOptions, toOptions wildkey.Options) {
+		from, to := b.Cache(t, unbounded(fromOptions)), b.Cache(t, unbounded(toOptions))
 		everything := wildkey.MustParsePattern("**")
 		want, expiries := map[string]string{}, map[string]int64{}
 		var keys []wildkey.Key
-		for n := range 80 {
-			record := rec(wildkey.K("user", n%9, n), fmt.Sprint(n))
+		for n := range 40 {
+			record := backend.Rec(wildkey.K("user", n%9, n), fmt.Sprint(n))
 			switch n % 3 {
 			case 1:
 				record.TTL = wildkey.NoExpiry
 			case 2:
-				record.TTL = time.Duration(n)*time.Minute + 7*time.Millisecond
+				record.TTL = time.Hour + time.Duration(n)*time.Minute + 7*time.Millisecond
 			}
-			must(t, from.Put(ctx, record))
+			backend.Must(t, from.Put(ctx, record))
 			keys = append(keys, record.Key)
 			want[record.Key.String()] = fmt.Sprint(n)
 		}
 		expiry := func(key wildkey.Key) int64 {
-			names := b.client.Keys(ctx, "{*}:"+key.String()).Val()
+			names := b.Client.Keys(ctx, "{*}:"+key.String()).Val()
 			if len(names) != 1 {
 				t.Fatalf("%s is in %q", key, names)
 			}
-			ms, _ := expiresAt(t, b.client, names[0])
+			ms, _ := backend.ExpiresAt(t, b.Client, names[0])
 			return ms
 		}
 		for _, key := range keys {
 			expiries[key.String()] = expiry(key)
 		}
-		must(t, to.Put(ctx, rec(keys[0], "newer")))
+		backend.Must(t, to.Put(ctx, backend.Rec(keys[0], "newer")))
 		want[keys[0].String()] = "newer"
 		passing := wildkey.Record{Key: wildkey.K("gone"), TTL: time.Millisecond}
-		must(t, from.Put(ctx, passing))
-		b.pass(5 * time.Millisecond)
+		backend.Must(t, from.Put(ctx, passing))
+		b.Pass(5 * time.Millisecond)
 
 		var mu sync.Mutex
 		looks, newer := 0, 0
@@ -80,7 +81,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 			found := map[string]string{}
 			for _, cache := range []*wildkey.Cache{from, to} {
 				values, err := cache.GetMany(ctx, keys...)
-				must(t, err)
+				backend.Must(t, err)
 				for i, value := range values {
 					if value != nil {
 						found[keys[i].String()] = string(value)
@@ -93,7 +94,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 			clear(found)
 			for _, cache := range []*wildkey.Cache{from, to} {
 				all, err := cache.All(ctx, everything)
-				must(t, err)
+				backend.Must(t, err)
 				for _, entry := range all {
 					found[entry.Key.String()] = string(entry.Value)
 				}
@@ -102,15 +103,15 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 				t.Errorf("All at look %d (-want +found)\n%s", looks, diff)
 			}
 			if looks%4 == 1 && newer < len(keys) {
-				must(t, to.Put(ctx, rec(keys[newer], "written meanwhile")))
+				backend.Must(t, to.Put(ctx, backend.Rec(keys[newer], "written meanwhile")))
 				want[keys[newer].String()] = "written meanwhile"
 				delete(expiries, keys[newer].String())
 				newer += 7
 			}
 		}
-		mover := hookedClient(t, b, hook{before: look, after: look})
+		mover := b.Hooked(t, backend.Hook{Before: look, After: look})
 		started := time.Now()
-		moved, err := newCacheOn(t, mover, fromOptions).MoveTo(ctx, newCacheOn(t, mover, toOptions))
+		moved, err := backend.Cache(t, mover, fromOptions).MoveTo(ctx, backend.Cache(t, mover, toOptions))
 		took := time.Since(started).Milliseconds()
 		if moved != len(keys) || err != nil {
 			t.Errorf("MoveTo: %d, %v, want %d", moved, err, len(keys))
@@ -119,7 +120,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 			t.Errorf("%d looks, %d newer", looks, newer)
 		}
 		values, err := to.GetMany(ctx, keys...)
-		must(t, err)
+		backend.Must(t, err)
 		for i, key := range keys {
 			if string(values[i]) != want[key.String()] {
 				t.Errorf("after the move %s is %q, want %q", key, values[i], want[key.String()])
@@ -132,7 +133,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 		if n, err := from.Count(ctx, everything); n != 0 || err != nil {
 			t.Errorf("%d are left, %v", n, err)
 		}
-		if moved, err := newCacheOn(t, mover, fromOptions).MoveTo(ctx, newCacheOn(t, mover, toOptions)); moved != 0 || err != nil {
+		if moved, err := backend.Cache(t, mover, fromOptions).MoveTo(ctx, backend.Cache(t, mover, toOptions)); moved != 0 || err != nil {
 			t.Errorf("MoveTo again: %d, %v", moved, err)
 		}
 	})
@@ -144,31 +145,25 @@ func unbounded(options wildkey.Options) wildkey.Options {
 	return options
 }
 
-// newCacheOn is backend.cache with another client.
-func newCacheOn(t *testing.T, client *redis.Client, options wildkey.Options) *wildkey.Cache {
-	t.Helper()
-	return (&backend{client: client}).cache(t, options)
-}
-
 // TestMoveToGoesOn after any one of its script calls has failed.
 func TestMoveToGoesOn(t *testing.T) {
-	onMoves(t, func(t *testing.T, b *backend, fromOptions, toOptions wildkey.Options) {
+	onMoves(t, func(t *testing.T, b *backend.Backend, fromOptions, toOptions wildkey.Options) {
 		stopped := errors.New("stopped")
 		want := []string{}
 		for n := range 12 {
 			want = append(want, fmt.Sprintf("%02d=v", n))
 		}
-		from, to := b.cache(t, fromOptions), b.cache(t, toOptions)
-		must(t, from.Load(ctx))
+		from, to := b.Cache(t, fromOptions), b.Cache(t, toOptions)
+		backend.Must(t, from.Load(ctx))
 		for stopAt, failed := 1, true; failed; stopAt++ {
-			b.do(t, "FLUSHDB")
+			b.Do(t, "FLUSHDB")
 			for n := range 12 {
-				must(t, from.Put(ctx, rec(wildkey.K(fmt.Sprintf("%02d", n)), "v")))
+				backend.Must(t, from.Put(ctx, backend.Rec(wildkey.K(fmt.Sprintf("%02d", n)), "v")))
 			}
 			var mu sync.Mutex
 			calls := 0
-			client := clientOf(t, b, func(*redis.Options) {})
-			client.AddHook(hookBefore(func(cmd redis.Cmder) error {
+			client := b.NewClient(t, func(*redis.Options) {})
+			client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
 				mu.Lock()
 				defer mu.Unlock()
 				if !strings.HasPrefix(cmd.Name(), "evalsha") {
@@ -179,7 +174,7 @@ func TestMoveToGoesOn(t *testing.T) {
 				}
 				return nil
 			}))
-			_, err := newCacheOn(t, client, fromOptions).MoveTo(ctx, newCacheOn(t, client, toOptions))
+			_, err := backend.Cache(t, client, fromOptions).MoveTo(ctx, backend.Cache(t, client, toOptions))
 			if failed = calls >= stopAt; errors.Is(err, stopped) != failed || !failed && err != nil {
 				t.Fatalf("stopped at call %d of %d: %v", stopAt, calls, err)
 			}
@@ -187,8 +182,8 @@ func TestMoveToGoesOn(t *testing.T) {
 				t.Fatalf("MoveTo after a stop at call %d: %v", stopAt, err)
 			}
 			found, err := to.All(ctx, wildkey.MustParsePattern("**"))
-			must(t, err)
-			if diff := cmp.Diff(want, entries(found)); diff != "" {
+			backend.Must(t, err)
+			if diff := cmp.Diff(want, backend.Entries(found)); diff != "" {
 				t.Errorf("after a stop at call %d (-want +got)\n%s", stopAt, diff)
 			}
 			if n, err := from.Count(ctx, wildkey.MustParsePattern("**")); n != 0 || err != nil {
@@ -204,18 +199,18 @@ func TestMoveToGoesOn(t *testing.T) {
 
 // TestMoveToNeedsOtherTags: within one tag a copy and its original are one record.
 func TestMoveToNeedsOtherTags(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		for _, row := range []struct{ from, to wildkey.Options }{
 			{wildkey.Options{Shards: 4}, wildkey.Options{Shards: 8}},
 			{wildkey.Options{Shards: 8}, wildkey.Options{Shards: 2}},
 			{wildkey.Options{Shards: 2}, wildkey.Options{Shards: 2, ShardSegments: 2}},
 			{wildkey.Options{}, wildkey.Options{}},
 		} {
-			from, to := b.cache(t, row.from), b.cache(t, row.to)
+			from, to := b.Cache(t, row.from), b.Cache(t, row.to)
 			key := wildkey.K("a", "b")
-			must(t, from.Put(ctx, rec(key, "v")))
+			backend.Must(t, from.Put(ctx, backend.Rec(key, "v")))
 			names := func() []string {
-				names := b.client.Keys(ctx, "*").Val()
+				names := b.Client.Keys(ctx, "*").Val()
 				slices.Sort(names)
 				return names
 			}

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/backend"
 )
 
 func TestPatternText(t *testing.T) {
@@ -19,7 +20,7 @@ func TestPatternText(t *testing.T) {
 		{"a%3A*:%2A", []wildkey.Term{wildkey.Prefix("a:"), wildkey.Lit("*")}},
 	} {
 		want, err := wildkey.NewPattern(row.terms...)
-		must(t, err)
+		backend.Must(t, err)
 		got, err := wildkey.ParsePattern(row.text)
 		if err != nil || got.String() != row.text || want.String() != row.text {
 			t.Errorf("%s: parsed %q, made %q, %v", row.text, got, want, err)
@@ -66,7 +67,7 @@ func TestPatternMatches(t *testing.T) {
 		{"a*:**", "ab", true}, {"user:*:session:**", "user:1:session", true}, {"user:*:session:**", "user:1:sessions", false},
 	} {
 		key, err := wildkey.ParseKey(row.key)
-		must(t, err)
+		backend.Must(t, err)
 		if got := wildkey.MustParsePattern(row.pattern).Matches(key); got != row.want {
 			t.Errorf("%s matches %s: %t", row.pattern, row.key, got)
 		}

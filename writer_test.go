@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/backend"
 )
 
 // gate holds up scripts that write until it is opened, and lists them.
@@ -31,7 +33,7 @@ func newGate(client *redis.Client) *gate {
 	for _, script := range wildkey.Scripts() {
 		names[script.SHA1] = script.Name
 	}
-	client.AddHook(hookBefore(func(cmd redis.Cmder) error {
+	client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
 		if cmd.Name() != "evalsha" || names[cmd.Args()[1]] == "match" { // so Redis 6.2 runs it
 			return nil
 		}
@@ -46,42 +48,42 @@ func newGate(client *redis.Client) *gate {
 }
 
 func TestWriterKeepsOrderAndMerges(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
-		cache := b.cache(t, wildkey.Options{MaxRecords: 4})
-		must(t, cache.Load(ctx))
-		g := newGate(b.client)
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{MaxRecords: 4})
+		backend.Must(t, cache.Load(ctx))
+		g := newGate(b.Client)
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
 		key := func(n int) wildkey.Key { return wildkey.K("k", n) }
 
-		must(t, w.Put(ctx, rec(key(0), "first")))
+		backend.Must(t, w.Put(ctx, backend.Rec(key(0), "first")))
 		<-g.entered // the first is under way; the others queue behind it
-		must(t, w.Put(ctx, rec(key(1), "second")))
-		must(t, w.Put(ctx, rec(key(2), "a"), rec(key(3), "a")))
-		must(t, w.Put(ctx, rec(key(2), "b")))
-		must(t, w.Put(ctx, rec(key(4), "x"), rec(key(5), "x"))) // a fifth and sixth record
-		must(t, w.Delete(ctx, key(4)))
-		must(t, w.Delete(ctx, key(5)))
-		must(t, w.Put(ctx, wildkey.Record{Key: key(4), Value: []byte("again"), If: wildkey.Absent}))
-		must(t, w.Put(ctx, rec(key(5), "last")))
+		backend.Must(t, w.Put(ctx, backend.Rec(key(1), "second")))
+		backend.Must(t, w.Put(ctx, backend.Rec(key(2), "a"), backend.Rec(key(3), "a")))
+		backend.Must(t, w.Put(ctx, backend.Rec(key(2), "b")))
+		backend.Must(t, w.Put(ctx, backend.Rec(key(4), "x"), backend.Rec(key(5), "x"))) // a fifth and sixth record
+		backend.Must(t, w.Delete(ctx, key(4)))
+		backend.Must(t, w.Delete(ctx, key(5)))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: key(4), Value: []byte("again"), If: wildkey.Absent}))
+		backend.Must(t, w.Put(ctx, backend.Rec(key(5), "last")))
 		close(g.open)
-		must(t, w.Flush(ctx))
+		backend.Must(t, w.Flush(ctx))
 
 		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
-		must(t, err)
-		if diff := cmp.Diff([]string{"k:0=first", "k:1=second", "k:2=b", "k:3=a", "k:4=again", "k:5=last"}, entries(got)); diff != "" {
+		backend.Must(t, err)
+		if diff := cmp.Diff([]string{"k:0=first", "k:1=second", "k:2=b", "k:3=a", "k:4=again", "k:5=last"}, backend.Entries(got)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 		if diff := cmp.Diff("put 1, put 4, put 2, delete 2, put 1, put 1", strings.Join(g.calls, ", ")); diff != "" {
 			t.Errorf("calls (-want +got)\n%s", diff)
 		}
-		must(t, w.Close())
+		backend.Must(t, w.Close())
 	})
 }
 
 func TestWriterReportsErrorsWithTheirRecords(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
-		cache := b.cache(t, wildkey.Options{})
-		must(t, cache.Put(ctx, rec(wildkey.K("there"), "old")))
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("there"), "old")))
 		type failure struct {
 			err     error
 			records []wildkey.Record
@@ -91,9 +93,9 @@ func TestWriterReportsErrorsWithTheirRecords(t *testing.T) {
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{OnError: func(err error, records []wildkey.Record, keys []wildkey.Key) {
 			failures = append(failures, failure{err, records, keys})
 		}})
-		must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("there"), Value: []byte("new"), If: wildkey.Absent}))
-		must(t, w.Put(ctx, rec(wildkey.K("fine"), "v")))
-		must(t, w.Flush(ctx))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("there"), Value: []byte("new"), If: wildkey.Absent}))
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("fine"), "v")))
+		backend.Must(t, w.Flush(ctx))
 		if len(failures) != 1 || !errors.Is(failures[0].err, wildkey.ErrCondition) ||
 			len(failures[0].records) != 1 || failures[0].records[0].Key.String() != "there" || failures[0].keys != nil {
 			t.Errorf("after a failed condition: %+v", failures)
@@ -102,18 +104,18 @@ func TestWriterReportsErrorsWithTheirRecords(t *testing.T) {
 			t.Errorf("the put behind the failed one: %q, %v", value, err)
 		}
 
-		b.limitMemory(t, "1")
-		must(t, w.Put(ctx, rec(wildkey.K("more"), "v")))
-		must(t, w.Flush(ctx))
-		b.limitMemory(t, "0")
+		b.LimitMemory(t, "1")
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("more"), "v")))
+		backend.Must(t, w.Flush(ctx))
+		b.LimitMemory(t, "0")
 		if len(failures) != 2 || !redis.IsOOMError(failures[1].err) || failures[1].records[0].Key.String() != "more" {
 			t.Errorf("after a full server: %+v", failures)
 		}
 
-		b.do(t, "DEL", "{test}/keys")
-		b.do(t, "SET", "{test}/keys", "foreign")
-		must(t, w.Delete(ctx, wildkey.K("fine")))
-		must(t, w.Close())
+		b.Do(t, "DEL", "{test}/keys")
+		b.Do(t, "SET", "{test}/keys", "foreign")
+		backend.Must(t, w.Delete(ctx, wildkey.K("fine")))
+		backend.Must(t, w.Close())
 		if len(failures) != 3 || !redis.HasErrorPrefix(failures[2].err, "WRONGTYPE") || failures[2].keys[0].String() != "fine" {
 			t.Errorf("after a failed delete: %+v", failures)
 		}
@@ -121,17 +123,17 @@ func TestWriterReportsErrorsWithTheirRecords(t *testing.T) {
 }
 
 func TestWriterWithoutOnError(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
-		cache := b.cache(t, wildkey.Options{})
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
-		must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
 		if err := w.Flush(ctx); !errors.Is(err, wildkey.ErrCondition) {
 			t.Errorf("Flush: %v, want the error of the put", err)
 		}
 		if err := w.Flush(ctx); err != nil {
 			t.Errorf("Flush again: %v", err)
 		}
-		must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
 		if err := w.Close(); !errors.Is(err, wildkey.ErrCondition) {
 			t.Errorf("Close: %v, want the error of the put", err)
 		}
@@ -139,17 +141,17 @@ func TestWriterWithoutOnError(t *testing.T) {
 }
 
 func TestWriterRefusesBadArgumentsAtOnce(t *testing.T) {
-	onEngine(t, func(t *testing.T, b *backend) {
-		w := wildkey.NewWriter(b.cache(t, wildkey.Options{}), wildkey.WriterOptions{})
-		if err := w.Put(ctx, rec(wildkey.K(""), "v")); !errors.Is(err, wildkey.ErrInvalidKey) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		w := wildkey.NewWriter(b.Cache(t, wildkey.Options{}), wildkey.WriterOptions{})
+		if err := w.Put(ctx, backend.Rec(wildkey.K(""), "v")); !errors.Is(err, wildkey.ErrInvalidKey) {
 			t.Errorf("Put: %v", err)
 		}
 		if err := w.Delete(ctx, wildkey.K("a", "")); !errors.Is(err, wildkey.ErrInvalidKey) {
 			t.Errorf("Delete: %v", err)
 		}
-		must(t, w.Close())
-		must(t, w.Close())
-		if err := w.Put(ctx, rec(wildkey.K("a"), "v")); err != wildkey.ErrClosed {
+		backend.Must(t, w.Close())
+		backend.Must(t, w.Close())
+		if err := w.Put(ctx, backend.Rec(wildkey.K("a"), "v")); err != wildkey.ErrClosed {
 			t.Errorf("Put after Close: %v", err)
 		}
 		if err := w.Flush(ctx); err != wildkey.ErrClosed {
@@ -159,24 +161,24 @@ func TestWriterRefusesBadArgumentsAtOnce(t *testing.T) {
 }
 
 func TestWriterHoldsBackWhenTheQueueIsFull(t *testing.T) {
-	onEngine(t, func(t *testing.T, b *backend) {
-		cache := b.cache(t, wildkey.Options{})
-		g := newGate(b.client)
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		g := newGate(b.Client)
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{Queue: 2})
-		must(t, w.Put(ctx, rec(wildkey.K("a"), "v")))
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
 		<-g.entered
-		must(t, w.Put(ctx, rec(wildkey.K("b"), "v")))
-		must(t, w.Put(ctx, rec(wildkey.K("c"), "v")))
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("b"), "v")))
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("c"), "v")))
 		full, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
 		defer cancel()
-		if err := w.Put(full, rec(wildkey.K("d"), "v")); !errors.Is(err, context.DeadlineExceeded) {
+		if err := w.Put(full, backend.Rec(wildkey.K("d"), "v")); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("a fourth Put, with one under way and two queued: %v", err)
 		}
 		if err := w.Flush(full); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Flush: %v", err)
 		}
 		close(g.open)
-		must(t, w.Close())
+		backend.Must(t, w.Close())
 		if n, err := cache.Count(ctx, wildkey.MustParsePattern("*")); n != 3 || err != nil {
 			t.Errorf("Count: %d, %v, want the three that were queued", n, err)
 		}
@@ -184,8 +186,8 @@ func TestWriterHoldsBackWhenTheQueueIsFull(t *testing.T) {
 }
 
 func TestWriterUnderConcurrentUse(t *testing.T) {
-	onBackends(t, func(t *testing.T, b *backend) {
-		cache := b.cache(t, wildkey.Options{MaxRecords: 16})
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{MaxRecords: 16})
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{Queue: 8})
 		var group sync.WaitGroup
 		for caller := range 8 {
@@ -194,7 +196,7 @@ func TestWriterUnderConcurrentUse(t *testing.T) {
 				defer group.Done()
 				for n := range 50 {
 					key := wildkey.K("caller", caller, n%5)
-					if err := w.Put(ctx, rec(key, fmt.Sprint(n))); err != nil {
+					if err := w.Put(ctx, backend.Rec(key, fmt.Sprint(n))); err != nil {
 						t.Error(err)
 					}
 					if n%7 == 0 {
@@ -206,14 +208,14 @@ func TestWriterUnderConcurrentUse(t *testing.T) {
 			}()
 		}
 		group.Wait()
-		must(t, w.Close())
+		backend.Must(t, w.Close())
 		// Of each caller, in its own order: the last five puts, but 49 was deleted.
 		for caller := range 8 {
 			got, err := cache.All(ctx, wildkey.Under(wildkey.K("caller", caller)))
-			must(t, err)
+			backend.Must(t, err)
 			prefix := fmt.Sprintf("caller:%d:", caller)
 			want := []string{prefix + "0=45", prefix + "1=46", prefix + "2=47", prefix + "3=48"}
-			if diff := cmp.Diff(want, entries(got)); diff != "" {
+			if diff := cmp.Diff(want, backend.Entries(got)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 		}
@@ -226,5 +228,162 @@ func TestWriterUnderConcurrentUse(t *testing.T) {
 			}
 		}
 		t.Errorf("a goroutine is left after Close:\n%s", stacks)
+	})
+}
+
+// TestWriterOnShards: merging and order are those of each shard.
+func TestWriterOnShards(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{Shards: 7, MaxRecords: 3})
+		backend.Must(t, cache.Load(ctx))
+		a, c := func(n int) wildkey.Key { return wildkey.K("a", n) }, func(n int) wildkey.Key { return wildkey.K("c", n) }
+		if a(0).Shard(7, 1) == c(0).Shard(7, 1) {
+			t.Fatal("the two lie together")
+		}
+		g := newGate(b.Client)
+		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		backend.Must(t, w.Put(ctx, backend.Rec(a(0), "first")))
+		<-g.entered
+		backend.Must(t, w.Put(ctx, backend.Rec(a(1), "1"))) // these go as one call for each shard
+		backend.Must(t, w.Delete(ctx, c(9), c(8)))
+		backend.Must(t, w.Put(ctx, backend.Rec(a(0), "second")))
+		backend.Must(t, w.Delete(ctx, c(7)))
+		backend.Must(t, w.Put(ctx, backend.Rec(a(2), "2")))
+		backend.Must(t, w.Put(ctx, backend.Rec(c(7), "7"))) // behind the deletes; the next two merge with others of their shards
+		backend.Must(t, w.Put(ctx, backend.Rec(a(3), "3")))
+		backend.Must(t, w.Put(ctx, backend.Rec(c(8), "8")))
+		waiting, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+		defer cancel()
+		if err := w.Flush(waiting); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Flush behind a closed gate: %v", err)
+		}
+		backend.Must(t, w.Put(ctx, backend.Rec(a(4), "4"))) // behind the Flush that nobody awaits
+		close(g.open)
+		backend.Must(t, w.Flush(ctx))
+		backend.Must(t, w.Close())
+		backend.WantAll(t, cache, "**", "a:0=second", "a:1=1", "a:2=2", "a:3=3", "a:4=4", "c:7=7", "c:8=8")
+		slices.Sort(g.calls[1:3])
+		slices.Sort(g.calls[3:5])
+		if diff := cmp.Diff("put 1, delete 3, put 3, put 1, put 2, put 1", strings.Join(g.calls, ", ")); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+	})
+}
+
+func TestWriterKeepsTheFirstError(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("c"), "old"), backend.Rec(wildkey.K("changed"), "old")))
+		b.Do(t, "HSET", "{test}:hash", "f", "v")
+		g := newGate(b.Client)
+		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		failing := wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}
+		failingOtherwise := wildkey.Record{Key: wildkey.K("hash"), If: wildkey.Equal(nil)}
+		records, keys := []wildkey.Record{backend.Rec(wildkey.K("b"), "v")}, []wildkey.Key{wildkey.K("c")}
+		backend.Must(t, w.Put(ctx, failing))
+		<-g.entered
+		backend.Must(t, w.Put(ctx, records...))
+		backend.Must(t, w.Delete(ctx, keys...))
+		backend.Must(t, w.Put(ctx, failingOtherwise))
+		records[0], keys[0] = backend.Rec(wildkey.K("changed"), "v"), wildkey.K("changed")
+
+		// A Flush that gives up leaves the error to the next.
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		if err := w.Flush(short); !errors.Is(err, short.Err()) || err == nil {
+			t.Errorf("Flush behind the gate: %v", err)
+		}
+		close(g.open)
+		if err := w.Flush(ctx); !errors.Is(err, wildkey.ErrCondition) {
+			t.Errorf("Flush after one that gave up: %v", err)
+		}
+		backend.Must(t, w.Close())
+		b.Do(t, "DEL", "{test}:hash") // which no index knows
+		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		backend.Must(t, err)
+		if diff := cmp.Diff([]string{"b=v", "changed=old"}, backend.Entries(got)); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestWriterClosesWhileOthersWait: a Put on a full queue is let in or ends with
+// its context, and one from OnError is refused, not waited for.
+func TestWriterClosesWhileOthersWait(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		g := newGate(b.Client)
+		var w *wildkey.Writer
+		var late error
+		closing := make(chan struct{})
+		w = wildkey.NewWriter(b.Cache(t, wildkey.Options{}), wildkey.WriterOptions{Queue: 1,
+			OnError: func(error, []wildkey.Record, []wildkey.Key) {
+				<-closing
+				late = w.Put(ctx, backend.Rec(wildkey.K("retry"), "v"))
+			}})
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
+		<-g.entered
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("b"), "v")))
+		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
+		defer cancel()
+		closed := make(chan error)
+		go func() { closed <- w.Close() }()
+		if err := w.Put(short, backend.Rec(wildkey.K("c"), "v")); err == nil {
+			t.Error("Put on a full queue: no error")
+		}
+		for { // until Close has begun
+			if err := w.Put(short, backend.Rec(wildkey.K("c"), "v")); errors.Is(err, wildkey.ErrClosed) {
+				break
+			}
+		}
+		close(closing)
+		close(g.open)
+		backend.Must(t, <-closed)
+		if !errors.Is(late, wildkey.ErrClosed) {
+			t.Errorf("Put from OnError while closing: %v", late)
+		}
+	})
+}
+
+// TestWriterMergesWithinBounds: a Writer puts no more into a call than
+// Options.PageBytes or one larger record.
+func TestWriterMergesWithinBounds(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{PageBytes: 10_000})
+		backend.Must(t, cache.Load(ctx))
+		g := newGate(b.Client)
+		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("first"), "v")))
+		<-g.entered // while it is under way the others gather
+		for n, size := range []int{3_000, 3_000, 3_000, 3_000, 50_000, 1, 1, 9_000, 900, 900} {
+			backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("k", n), strings.Repeat("v", size))))
+		}
+		close(g.open)
+		backend.Must(t, w.Close())
+		if diff := cmp.Diff("put 1, put 3, put 1, put 1, put 4, put 1", strings.Join(g.calls, ", ")); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestWriterRefusesTwoShards at once, as no call could write to both.
+func TestWriterRefusesTwoShards(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		w := wildkey.NewWriter(b.Cache(t, wildkey.Options{Shards: 7}), wildkey.WriterOptions{})
+		here, there := wildkey.K("a"), wildkey.K("c")
+		if here.Shard(7, 1) == there.Shard(7, 1) {
+			t.Fatal("the two keys lie together")
+		}
+		for name, err := range map[string]error{
+			"Put":    w.Put(ctx, backend.Rec(here, "v"), backend.Rec(there, "v")),
+			"Delete": w.Delete(ctx, here, there),
+		} {
+			if !errors.Is(err, wildkey.ErrCrossShard) || !strings.Contains(err.Error(), "{test#") {
+				t.Errorf("%s: %v, want ErrCrossShard with the places", name, err)
+			}
+		}
+		backend.Must(t, w.Close())
+		if n := b.Client.DBSize(ctx).Val(); n != 0 {
+			t.Errorf("something was written: %d Redis keys", n)
+		}
 	})
 }

@@ -1,0 +1,40 @@
+// Package draw draws random keys and patterns that are close to each other.
+package draw
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/wildkey/wildkey"
+)
+
+// Segments lie close together in byte order once encoded, around the colon
+// that joins them: % - . digits are below it, letters and _ ~ above.
+var Segments = []string{"4", "40", "4-", "4:", "4_", "a", "a:", "a;", "ab", "A", "-", ".", "~", "9", "\x00", "\xff", "z%", "%3A"}
+
+// Pattern draws a pattern of keys under above, from the texts that segment draws.
+func Pattern(t *testing.T, random *rand.Rand, segment func() string, above wildkey.Key) wildkey.Pattern {
+	t.Helper()
+	terms := make([]wildkey.Term, len(above)+random.IntN(5))
+	for i := range above {
+		terms[i] = []wildkey.Term{wildkey.Lit(above[i]), wildkey.Any()}[random.IntN(2)]
+	}
+	for i := len(above); i < len(terms); i++ {
+		switch text := segment(); random.IntN(5) {
+		case 0, 1:
+			terms[i] = wildkey.Lit(text)
+		case 2:
+			terms[i] = wildkey.Prefix(text[:1])
+		default:
+			terms[i] = wildkey.Any()
+		}
+	}
+	if len(terms) == 0 || random.IntN(3) == 0 {
+		terms = append(terms, wildkey.Rest())
+	}
+	pattern, err := wildkey.NewPattern(terms...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pattern
+}

@@ -1,0 +1,690 @@
+// Package clients runs the clients in other languages against servers, and
+// beside the Go package.
+package clients
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha1"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/internal/corpus"
+	"github.com/wildkey/wildkey/internal/module"
+	"github.com/wildkey/wildkey/internal/page"
+	"github.com/wildkey/wildkey/internal/redisserver"
+)
+
+var ctx = context.Background()
+
+// requireClients names the variable that, set to 1, turns a missing
+// interpreter or library of another language from a skip into a failure.
+const requireClients = "WILDKEY_REQUIRE_CLIENTS"
+
+// otherClient is the client of another language, by its conformance runner.
+type otherClient struct {
+	name   string
+	needs  []string // a command that succeeds where all that the runner needs is installed
+	runner []string
+}
+
+var otherClients = []otherClient{
+	{
+		"python",
+		[]string{"python3", "-c", "import redis"},
+		[]string{"python3", "clients/python/conformance.py"},
+	},
+	{
+		"node",
+		[]string{"node", "--input-type=module", "-e", "await import('./clients/node/wildkey.js')"},
+		[]string{"node", "clients/node/conformance.js"},
+	},
+	{
+		"shell",
+		[]string{"sh", "-c", "command -v redis-cli && command -v jq && command -v iconv && command -v gzip"},
+		[]string{"sh", "clients/shell/conformance.sh"},
+	},
+}
+
+// python is the interpreter that has redis-py: another one may come first in
+// the PATH than that of the system, whose packages it does not see.
+func python() string {
+	for _, python := range []string{"python3", "/usr/bin/python3"} {
+		if exec.Command(python, "-c", "import redis").Run() == nil {
+			return python
+		}
+	}
+	return "python3"
+}
+
+func (c otherClient) require(t *testing.T) {
+	t.Helper()
+	output, err := c.command(c.needs...).CombinedOutput()
+	if err == nil {
+		return
+	}
+	if os.Getenv(requireClients) == "1" {
+		t.Fatalf("%s=1, and %q: %v\n%s", requireClients, c.needs, err, output)
+	}
+	t.Skipf("%q: %v", c.needs, err)
+}
+
+func (c otherClient) command(words ...string) *exec.Cmd {
+	if words[0] == "python3" {
+		words = append([]string{python()}, words[1:]...)
+	}
+	command := exec.Command(words[0], words[1:]...)
+	command.Dir = module.Path(".")
+	return command
+}
+
+// run runs the conformance runner against the server and returns what it prints.
+func (c otherClient) run(t *testing.T, b *backend.Backend, input string, args ...string) string {
+	t.Helper()
+	output, err := c.start(b, input, args...)
+	if err != nil {
+		t.Error(err)
+	}
+	return output
+}
+
+func (c otherClient) start(b *backend.Backend, input string, args ...string) (string, error) {
+	command := c.command(slices.Concat(c.runner, args)...)
+	command.Env = append(os.Environ(), "REDIS_URL=redis://"+b.Server.Addr, "PYTHONDONTWRITEBYTECODE=1")
+	command.Stdin = strings.NewReader(input)
+	var complaints strings.Builder
+	command.Stderr = &complaints
+	output, err := command.Output()
+	if err != nil {
+		err = fmt.Errorf("%q: %w\n%s%s", command.Args, err, output, complaints.String())
+	}
+	return string(output), err
+}
+
+// preludes begin a program in the language of a client: its client is
+// connected to the server of REDIS_URL.
+var preludes = map[string]string{
+	"python": "import heapq, os, redis\nfrom wildkey import *\nclient = redis.Redis.from_url(os.environ['REDIS_URL'])\n",
+	"node": "import { createClient } from 'redis'\nimport { encodeKey, equal, shard, Wildkey } from './wildkey.js'\n" +
+		"const client = await createClient({ url: process.env.REDIS_URL }).connect()\n",
+}
+
+// interpret runs the code behind its prelude, beside the client.
+func (c otherClient) interpret(b *backend.Backend, code string) (string, error) {
+	interpreter := map[string][]string{
+		"python": {"python3", "-c"}, "node": {"node", "--input-type=module", "-e"}, "shell": {"sh", "-euc"},
+	}[c.name]
+	command := c.command(append(interpreter, preludes[c.name]+code)...)
+	command.Dir = module.Path("clients/" + c.name)
+	command.Env = append(os.Environ(), "REDIS_URL=redis://"+b.Server.Addr, "PYTHONDONTWRITEBYTECODE=1")
+	output, err := command.CombinedOutput()
+	return string(output), err
+}
+
+// onOneServer runs a test on the first server that has EVALSHA_RO. How servers
+// differ is for the tests in Go, which are quicker.
+func onOneServer(t *testing.T, test func(t *testing.T, b *backend.Backend), options ...string) {
+	t.Helper()
+	programs, err := redisserver.Programs()
+	if err != nil && os.Getenv(redisserver.RequireEnv)+os.Getenv(redisserver.ServersEnv) != "" {
+		t.Fatal(err)
+	}
+	for _, program := range programs {
+		if program.Before(7, 0) {
+			continue
+		}
+		server, err := program.Run(options...)
+		backend.Must(t, err)
+		t.Cleanup(server.Close)
+		b := &backend.Backend{Client: server.Client(t), Server: server}
+		test(t, b)
+		b.CheckInvariant(t)
+		return
+	}
+	t.Skipf("no server of Redis 7.0 or later: %v", err)
+}
+
+// onOtherClients runs a test for the client of each other language, on a
+// server of its own whose script cache is empty.
+func onOtherClients(t *testing.T, test func(t *testing.T, b *backend.Backend, c otherClient), options ...string) {
+	t.Helper()
+	for _, client := range otherClients {
+		t.Run(client.name, func(t *testing.T) {
+			client.require(t)
+			onOneServer(t, func(t *testing.T, b *backend.Backend) { test(t, b, client) }, options...)
+		})
+	}
+}
+
+// TestClientsPassVectors has each client's runner check all vectors.
+func TestClientsPassVectors(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
+		c.run(t, b, "", "vectors", module.Path(vectorsPath))
+		for _, script := range wildkey.Scripts() {
+			if loaded, err := b.Client.ScriptExists(ctx, script.SHA1).Result(); err != nil || !loaded[0] {
+				t.Errorf("%s.lua was never loaded: %v", script.Name, err)
+			}
+		}
+	})
+}
+
+const clientsNamespace = "odd ns/é"
+
+var allBytes = func() string {
+	var all []byte
+	for b := range 256 {
+		all = append(all, byte(b))
+	}
+	return string(all)
+}()
+
+// clientsRecords are the records that each language writes and each reads.
+var clientsRecords = []wildkey.Record{
+	{Key: wildkey.K("user", 42, "session", "abc"), Value: []byte("laptop"), TTL: time.Hour},
+	{Key: wildkey.K("user", 42, "session", "xyz"), Value: []byte(allBytes), TTL: time.Hour},
+	{Key: wildkey.K("user", 42), Value: nil, TTL: wildkey.NoExpiry},
+	{Key: wildkey.K("user", 420, "session", "é 日本"), Value: []byte("line\n"), TTL: 40 * time.Minute},
+	{Key: wildkey.K(allBytes), Value: []byte("\x00"), TTL: wildkey.NoExpiry},
+	{Key: wildkey.K("\x00", "\xff*", ":", "%41"), Value: []byte(" spaces  inside "), TTL: time.Hour},
+	{Key: wildkey.K("*", "**"), Value: []byte(`"quoted" \ 'text' $HOME`), TTL: time.Hour},
+	{Key: wildkey.K(strings.Repeat("k", 4096)), Value: []byte(strings.Repeat("\xffv\n", 20_000)), TTL: time.Hour},
+}
+
+// TestClientsAcrossLanguages has each language write, and every language read
+// what it wrote, Go included.
+func TestClientsAcrossLanguages(t *testing.T) {
+	type language struct {
+		name string
+		run  func(t *testing.T, b *backend.Backend, lines string) string
+	}
+	languages := []language{{"go", runLines}}
+	for _, client := range otherClients {
+		languages = append(languages, language{client.name, func(t *testing.T, b *backend.Backend, lines string) string {
+			client.require(t)
+			return client.run(t, b, lines, "lines", url.PathEscape(clientsNamespace), "2")
+		}})
+	}
+
+	var writes, written, reads, read string
+	for _, record := range clientsRecords {
+		ttl := max(record.TTL.Milliseconds(), 0)
+		value := wildkey.K(record.Value).String()
+		writes += fmt.Sprintf("put %s %d * %s\n", record.Key, ttl, value)
+		written += "ok\n"
+		reads += fmt.Sprintf("get %s\n", record.Key)
+		read += fmt.Sprintf("=%s\n", value)
+	}
+	// What a client does beyond that, each line with its answer.
+	for _, line := range [][2]string{
+		{"put user:42:session:abc 3600000 - other", "condition"},
+		{"put user:42:session:abc 3600000 =desk other", "condition"},
+		{"put user:42:session:abc 3600000 =laptop laptop", "ok"},
+		{"put lock 3600000 - x%00", "ok"}, {"put lock 3600000 =x%00 y", "ok"}, {"put lock 3600000 + ", "ok"}, {"get lock", "="},
+		{"touch 7200000 lock user:42:nobody", "1"}, {"touch 0 user:42", "1"},
+		{"delete lock user:42:nobody", "1"}, {"delete lock", "0"}, {"get lock", "none"},
+		{"put a::b 0 * v", "refused"}, {"get %41", "refused"}, {"match a::b", "refused"}, {"delete a b*", "refused"},
+		{"load", "ok"},
+	} {
+		writes += line[0] + "\n"
+		written += line[1] + "\n"
+	}
+	patterns := []string{"**", "user:42:**", "user:42:session:*", "user:4*:session:*", "%2A:*", "*:*", "nobody:**"}
+	inOrder := slices.Clone(clientsRecords)
+	slices.SortFunc(inOrder, func(a, b wildkey.Record) int { return strings.Compare(a.Key.String(), b.Key.String()) })
+	for _, pattern := range patterns {
+		var keys, entries string
+		for _, record := range inOrder {
+			if wildkey.MustParsePattern(pattern).Matches(record.Key) {
+				keys += record.Key.String() + "\n"
+				entries += record.Key.String() + "=" + wildkey.K(record.Value).String() + "\n"
+			}
+		}
+		reads += "match " + pattern + "\nkeys " + pattern + "\n"
+		read += entries + "end\n" + keys + "end\n"
+	}
+
+	for _, writer := range languages {
+		t.Run(writer.name+" writes", func(t *testing.T) {
+			onOneServer(t, func(t *testing.T, b *backend.Backend) {
+				expectLines(t, written, writer.run(t, b, writes))
+				checkTTLs(t, b)
+				for _, reader := range languages {
+					t.Run(reader.name+" reads", func(t *testing.T) {
+						expectLines(t, read, reader.run(t, b, reads))
+					})
+				}
+			})
+		})
+	}
+}
+
+// expectLines shows the heads of lines that differ: some are long.
+func expectLines(t *testing.T, want, got string) {
+	t.Helper()
+	if want == got {
+		return
+	}
+	var heads [2][]string
+	for i, text := range []string{want, got} {
+		for _, line := range strings.Split(text, "\n") {
+			heads[i] = append(heads[i], fmt.Sprintf("%.100s (%d bytes)", line, len(line)))
+		}
+	}
+	t.Errorf("(-want +got)\n%s", gocmp.Diff(heads[0], heads[1]))
+}
+
+// checkTTLs holds the time left of each record against the TTL that it was
+// written with, to a quarter of an hour; CheckInvariant compares the index exactly.
+func checkTTLs(t *testing.T, b *backend.Backend) {
+	t.Helper()
+	for _, record := range clientsRecords {
+		name := "{" + wildkey.K(clientsNamespace).String() + "}:" + record.Key.String()
+		left := b.Client.PTTL(ctx, name).Val()
+		low, high := record.TTL-15*time.Minute, record.TTL
+		if record.TTL == wildkey.NoExpiry {
+			low, high = -1, -1
+		}
+		if left < low || left > high {
+			t.Errorf("%s has %v left, and its TTL is %v", record.Key, left, record.TTL)
+		}
+	}
+}
+
+// runLines is what the runners of the other languages do with such lines.
+func runLines(t *testing.T, b *backend.Backend, lines string) string {
+	t.Helper()
+	cache, err := wildkey.New(b.Client, wildkey.Options{Namespace: clientsNamespace, PageLimit: 2})
+	backend.Must(t, err)
+	bytesOf := func(text string) []byte {
+		value, err := url.PathUnescape(text)
+		backend.Must(t, err)
+		return []byte(value)
+	}
+	ttlOf := func(ms string) time.Duration {
+		n, err := strconv.ParseInt(ms, 10, 64)
+		backend.Must(t, err)
+		return cmp.Or(time.Duration(n)*time.Millisecond, wildkey.NoExpiry)
+	}
+	keysOf := func(words []string) (keys []wildkey.Key, err error) {
+		for _, word := range words {
+			key, errKey := wildkey.ParseKey(word)
+			keys, err = append(keys, key), errors.Join(err, errKey)
+		}
+		return keys, err
+	}
+	verbs := map[string]func(words []string) (answer any, err error){
+		"put": func(words []string) (any, error) {
+			keys, err := keysOf(words[:1])
+			condition := map[byte]wildkey.Condition{'-': wildkey.Absent, '+': wildkey.Present}[words[2][0]]
+			if words[2][0] == '=' {
+				condition = wildkey.Equal(bytesOf(words[2][1:]))
+			}
+			record := wildkey.Record{Key: keys[0], Value: bytesOf(words[3]), TTL: ttlOf(words[1]), If: condition}
+			return "ok", cmp.Or(err, cache.Put(ctx, record))
+		},
+		"get": func(words []string) (any, error) {
+			keys, err := keysOf(words)
+			if err != nil {
+				return nil, err
+			}
+			value, err := cache.Get(ctx, keys[0])
+			return "=" + wildkey.K(value).String(), err
+		},
+		"delete": func(words []string) (any, error) {
+			keys, err := keysOf(words)
+			if err != nil {
+				return nil, err
+			}
+			return cache.Delete(ctx, keys...)
+		},
+		"touch": func(words []string) (any, error) {
+			keys, err := keysOf(words[1:])
+			if err != nil {
+				return nil, err
+			}
+			return cache.Touch(ctx, ttlOf(words[0]), keys...)
+		},
+		"match": func(words []string) (any, error) {
+			pattern, err := wildkey.ParsePattern(words[0])
+			if err != nil {
+				return nil, err
+			}
+			found, err := cache.All(ctx, pattern)
+			var answer string
+			for _, entry := range found {
+				answer += entry.Key.String() + "=" + wildkey.K(entry.Value).String() + "\n"
+			}
+			return answer + "end", err
+		},
+		"keys": func(words []string) (any, error) {
+			pattern, err := wildkey.ParsePattern(words[0])
+			var answer string
+			for key, errMatch := range cache.MatchKeys(ctx, pattern) {
+				answer, err = answer+key.String()+"\n", cmp.Or(err, errMatch)
+			}
+			return answer + "end", err
+		},
+		"load": func([]string) (any, error) { return "ok", cache.Load(ctx) },
+	}
+	var answers strings.Builder
+	for _, line := range strings.Split(strings.TrimSuffix(lines, "\n"), "\n") {
+		words := strings.Split(line, " ")
+		answer, err := verbs[words[0]](words[1:])
+		switch {
+		case errors.Is(err, wildkey.ErrCondition):
+			answer = "condition"
+		case errors.Is(err, wildkey.ErrNotFound):
+			answer = "none"
+		case errors.Is(err, wildkey.ErrInvalidKey), errors.Is(err, wildkey.ErrBadPattern):
+			answer = "refused"
+		default:
+			backend.Must(t, err)
+		}
+		fmt.Fprintln(&answers, answer)
+	}
+	return answers.String()
+}
+
+// TestClientsSweep has each client page over an index entry whose record is
+// gone and one that no client wrote: it lists neither, and the first is swept.
+func TestClientsSweep(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
+		b.Do(t, "ZADD", "{test}/keys", 0, "a", 0, "gone", 0, "no key\n")
+		b.Do(t, "MSET", "{test}:a", "1", "{test}:no key\n", "2")
+		got := c.run(t, b, "match **\nkeys **\n", "lines", "test", "1")
+		expectLines(t, "a=1\nend\na\nend\n", got)
+		if diff := gocmp.Diff([]string{"a", "no key\n"}, b.Members(t, "keys")); diff != "" {
+			t.Errorf("order index (-want +got)\n%s", diff)
+		}
+	})
+}
+
+// TestClientsShards runs what clients/README.md has for shards: in each language
+// the record comes where Go, and the other examples, look for it.
+func TestClientsShards(t *testing.T) {
+	for name, example := range map[string]struct{ language, after string }{
+		"python": {"python", "print(len(users), len(names))\n"},
+		"node":   {"js", "console.log(found.length, found.length)\nclient.destroy()\n"},
+		"shell":  {"sh", "echo 1 1\n"},
+	} {
+		blocks := page.Code(t, "clients/README.md", example.language)
+		c := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == name })]
+		t.Run(name, func(t *testing.T) {
+			c.require(t)
+			onOneServer(t, func(t *testing.T, b *backend.Backend) {
+				output, err := c.interpret(b, strings.Join(blocks, "")+example.after)
+				if err != nil || !strings.HasSuffix(output, "1 1\n") {
+					t.Fatalf("%v\n%s", err, output)
+				}
+				cache := b.Cache(t, wildkey.Options{Namespace: "app", Shards: 8})
+				value, err := cache.Get(ctx, wildkey.K("user", 42))
+				if string(value) != "Ann" || err != nil {
+					t.Errorf("Get: %q, %v", value, err)
+				}
+			})
+		})
+	}
+}
+
+// TestClientsCluster has the Python client, which alone is told to, work on a
+// cluster whose nodes have the shards.
+func TestClientsCluster(t *testing.T) {
+	python := otherClients[0]
+	python.require(t)
+	const script = `
+import sys, redis
+from wildkey import *
+host, port = sys.argv[1].split(":")
+client = redis.RedisCluster(host=host, port=int(port))
+caches = [Wildkey(client, "app", shard=n) for n in range(8)]
+for i in range(20):
+    caches[shard((i,), 8, 1)].put(Record((i,), str(i), ttl=60_000))
+for cache in caches:
+    for key, value in cache.match("*"):
+        assert cache.get(key) == value and cache.touch(NO_EXPIRY, key) == 1
+        print(value.decode())
+assert sum(cache.delete((7,)) for cache in caches) == 1
+`
+	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
+		command := python.command("python3", "-c", script, cluster.Nodes[0].Addr)
+		command.Dir = module.Path("clients/python")
+		command.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+		var complaints strings.Builder // redis-py also logs here what the client copes with
+		command.Stderr = &complaints
+		output, err := command.Output()
+		if lines := strings.Count(string(output), "\n"); err != nil || lines != 20 {
+			t.Errorf("%v\n%s%s", err, output, complaints.String())
+		}
+		cache, err := wildkey.New(cluster.Client(t, nil), wildkey.Options{Namespace: "app", Shards: 8})
+		backend.Must(t, err)
+		if n, err := cache.Count(ctx, wildkey.MustParsePattern("*")); n != 19 || err != nil {
+			t.Errorf("Go counts %d of 19, %v", n, err)
+		}
+	})
+}
+
+// TestClientsPreloaded expects that a client which may not load scripts does
+// not, and works where they are there.
+func TestClientsPreloaded(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
+		run := func(want string) {
+			t.Helper()
+			got := c.run(t, b, "load\nput a 0 * v\nmatch **\n", "lines", "test", "1", "preloaded")
+			expectLines(t, want, got)
+		}
+		run("error\nerror\nerror\n")
+		for _, script := range wildkey.Scripts() {
+			if b.Client.ScriptExists(ctx, script.SHA1).Val()[0] {
+				t.Errorf("%s.lua was loaded", script.Name)
+			}
+			corpus.Load(t, b.Client, script.Name)
+		}
+		run("ok\nok\na=v\nend\n")
+	})
+}
+
+// TestClientsWithoutEvalshaRO runs each client on a server that, as Redis 6.2
+// does, lacks EVALSHA_RO. In a client that several calls share, one has found
+// that out when others, which also sent EVALSHA_RO, are still to be told.
+func TestClientsWithoutEvalshaRO(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
+		got := c.run(t, b, "put a 0 * v\nmatch **\n", "lines", "test", "1")
+		expectLines(t, "ok\na=v\nend\n", got)
+
+		code := map[string]string{
+			"python": `
+class Slow(redis.Redis):
+    """From its first command to the reply, another call goes through."""
+    other = None
+    def execute_command(self, *words):
+        other, self.other = self.other, None
+        try:
+            return super().execute_command(*words)
+        finally:
+            if other:
+                other()
+slow = Slow.from_url(os.environ["REDIS_URL"])
+cache = Wildkey(slow, "test")
+slow.other = lambda: print(len(list(cache.match("**"))))
+print(len(list(cache.match("**"))))
+`,
+			"node": `
+const cache = new Wildkey(client, { namespace: 'test' })
+const count = async () => {
+  let n = 0
+  for await (const _ of cache.match('**')) n++
+  return n
+}
+console.log((await Promise.all([count(), count()])).join('\n'))
+client.destroy()
+`,
+		}[c.name]
+		if code == "" {
+			return // one call a process
+		}
+		if got, err := c.interpret(b, code); err != nil || got != "1\n1\n" {
+			t.Errorf("two calls at once: %v\n%s", err, got)
+		}
+	}, "--rename-command", "EVALSHA_RO", "")
+}
+
+// TestClientsRefuseHalfCharacters expects that text which has no UTF-8, as a
+// half of a surrogate pair is left alone, is refused and not replaced: two keys
+// would become one. In Go and in the shell, text is bytes.
+func TestClientsRefuseHalfCharacters(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
+		code := map[string]string{
+			"python": `
+cache = Wildkey(client, "test")
+cache.put(Record(("\U0001f511",), "\U0001f511", NO_EXPIRY))
+cache.put(Record(("\U0001f511",), "\U0001f512", NO_EXPIRY, equal("\U0001f511")))
+for half in "\ud800", "\udfff", "a\udd11\ud83d":
+    for call in (
+        lambda: encode_key([half]),
+        lambda: Wildkey(client, half),
+        lambda: cache.get(["a", half]),
+        lambda: cache.delete([half]),
+        lambda: cache.touch(NO_EXPIRY, [half]),
+        lambda: cache.put(Record([half], "v", NO_EXPIRY)),
+        lambda: cache.put(Record(["a"], half, NO_EXPIRY)),
+        lambda: cache.put(Record(["a"], "v", NO_EXPIRY, equal(half))),
+        lambda: cache.put(Record(["a"], "v", NO_EXPIRY, "=" + half)),
+        lambda: list(cache.match(half)),
+        lambda: list(cache.match_keys(half + "*")),
+    ):
+        try:
+            print("not refused:", ascii(call()))
+        except ValueError:
+            pass
+`,
+			"node": `
+const cache = new Wildkey(client, { namespace: 'test', ttl: 0 })
+await cache.put({ key: ['\u{1f511}'], value: '\u{1f511}' })
+await cache.put({ key: ['\u{1f511}'], value: '\u{1f512}', condition: equal('\u{1f511}') })
+for (const half of ['\ud800', '\udfff', 'a\udd11\ud83d']) {
+  for (const call of [
+    () => encodeKey([half]),
+    () => new Wildkey(client, { namespace: half }),
+    () => cache.get(['a', half]),
+    () => cache.delete([half]),
+    () => cache.touch(0, [half]),
+    () => cache.put({ key: [half], value: 'v' }),
+    () => cache.put({ key: ['a'], value: half }),
+    () => cache.put({ key: ['a'], value: 'v', condition: equal(half) }),
+    () => cache.put({ key: ['a'], value: 'v', condition: '=' + half }),
+    () => cache.match(half).next(),
+    () => cache.matchKeys(half + '*').next(),
+  ]) {
+    try {
+      console.log('not refused:', String(call), await call())
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error
+    }
+  }
+}
+client.destroy()
+`,
+		}[c.name]
+		if code == "" {
+			return
+		}
+		if output, err := c.interpret(b, code); err != nil || output != "" {
+			t.Errorf("%v\n%s", err, output)
+		}
+		if value := b.Client.Get(ctx, "{test}:%F0%9F%94%91").Val(); value != "\U0001f512" {
+			t.Errorf("the record of a whole character is %q", value)
+		}
+	})
+}
+
+// TestShellStatus holds the exit statuses of wildkey.sh against what its head
+// says of them: 1 is no value or a condition that fails, and nothing else is.
+func TestShellStatus(t *testing.T) {
+	shell := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == "shell" })]
+	shell.require(t)
+	onOneServer(t, func(t *testing.T, b *backend.Backend) {
+		check := func(want int, code string) {
+			t.Helper()
+			output, err := shell.interpret(b, code)
+			got := 0
+			if exit := new(exec.ExitError); errors.As(err, &exit) {
+				got = exit.ExitCode()
+			} else {
+				backend.Must(t, err)
+			}
+			said := strings.Contains("\n"+output, "\nwildkey.sh: ")
+			if got != want || said != (want > 1) {
+				t.Errorf("%s: status %d, want %d, and a reason above 1\n%s", code, got, want, output)
+			}
+		}
+
+		// A redis-cli that fails at SCRIPT LOAD, as when the server has gone away since the call before, or always.
+		redisCLI, err := exec.LookPath("redis-cli")
+		backend.Must(t, err)
+		away := t.TempDir()
+		failing := "#!/bin/sh\ncase $* in *\"$FAIL\"*) exit 1 ;; esac\nexec " + redisCLI + " \"$@\"\n"
+		backend.Must(t, os.WriteFile(filepath.Join(away, "redis-cli"), []byte(failing), 0o777))
+		check(3, "export FAIL='SCRIPT LOAD' PATH="+away+":$PATH; echo x | ./wildkey.sh put a 0")
+		check(3, "export FAIL= PATH="+away+":$PATH; ./wildkey.sh get a")
+		for _, command := range []string{"load", "put a 0", "get a", "delete a", "touch 0 a", "match a"} {
+			check(3, "export REDIS_URL=redis://127.0.0.1:1; echo x | ./wildkey.sh "+command)
+		}
+		check(2, "WILDKEY_SCRIPTS=/nowhere ./wildkey.sh load")
+
+		check(1, "./wildkey.sh get a")
+		check(0, "printf '' | ./wildkey.sh put a 0")
+		check(0, "printf old | ./wildkey.sh put a 0 =")
+		for _, condition := range []string{`=x"y`, "=o ld", "=old%0", "=%6Fld", "=old:", "=old\n", "old", ""} {
+			check(2, fmt.Sprintf("echo new | ./wildkey.sh put a 0 '%s'", condition))
+		}
+		check(2, `echo new | ./wildkey.sh put a 0 "=x'y"`)
+		for _, condition := range []string{"=older", "=", "-"} {
+			check(1, "echo new | ./wildkey.sh put a 0 "+condition)
+		}
+		check(0, "[ $(./wildkey.sh get a) = old ]")
+		check(3, "echo new | WILDKEY_SHARD=\\\" ./wildkey.sh put a 0") // redis-cli's own reply is no number
+
+		for _, numbers := range []string{"8 0", "0 1", "8 -1", "8 01", "8 x", "'' 1", "8 ''", "8 99999999999999999999"} {
+			check(2, "./wildkey.sh shard "+numbers+" a")
+		}
+		check(0, "[ $(./wildkey.sh shard 16384 9 user:42) -lt 16384 ]")
+	})
+}
+
+// TestClientsCheckDigests expects that a client loads the scripts of a directory
+// that it is given, and none that is not what SHA1SUMS there says.
+func TestClientsCheckDigests(t *testing.T) {
+	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
+		scripts := t.TempDir()
+		t.Setenv("WILDKEY_SCRIPTS", scripts)
+		backend.Must(t, os.CopyFS(scripts, os.DirFS(module.Path("scripts"))))
+		expectLines(t, "ok\n", c.run(t, b, "load\n", "lines", "test", "1"))
+
+		backend.Must(t, b.Client.ScriptFlush(ctx).Err())
+		put := filepath.Join(scripts, "put.lua")
+		source, err := os.ReadFile(put)
+		backend.Must(t, err)
+		source = append(source, '\n')
+		backend.Must(t, os.WriteFile(put, source, 0o666))
+		output, err := c.start(b, "put a 0 * v\n", "lines", "test", "1")
+		if err == nil && output != "error\n" {
+			t.Errorf("an altered put.lua: %q", output)
+		}
+		if b.Client.ScriptExists(ctx, fmt.Sprintf("%x", sha1.Sum(source))).Val()[0] {
+			t.Error("an altered put.lua was loaded")
+		}
+	})
+}

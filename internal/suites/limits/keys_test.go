@@ -1,0 +1,333 @@
+// Package limits takes every verb to the limits of keys, patterns and values.
+package limits
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/internal/corpus"
+)
+
+var ctx = context.Background()
+
+// everyByte is all bytes, 0 to 255.
+var everyByte = func() string {
+	b := make([]byte, 256)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return string(b)
+}()
+
+// TestEveryByte has every byte in the namespace, the segments and the values,
+// through every verb and back.
+func TestEveryByte(t *testing.T) {
+	records := []wildkey.Record{
+		backend.Rec(wildkey.K(everyByte), everyByte), backend.Rec(wildkey.K(everyByte, everyByte), ""),
+		backend.Rec(wildkey.K("some", everyByte[:128], everyByte[128:]), everyByte),
+	}
+	for i := range everyByte {
+		one := everyByte[i : i+1]
+		records = append(records, backend.Rec(wildkey.K(one), one), backend.Rec(wildkey.K("some", one, one+one), one))
+	}
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		for _, shards := range []int{1, 3} {
+			throughEveryVerb(t, b, wildkey.Options{Namespace: everyByte, Shards: shards}, records)
+		}
+	})
+}
+
+// longestKeys have 4,096 bytes encoded: in one segment, in escapes, and in as
+// many segments as there can be.
+func longestKeys() []wildkey.Key {
+	deep := wildkey.Key(slices.Repeat([]string{"a"}, 2048))
+	deep[1000] = "bb"
+	return []wildkey.Key{
+		wildkey.K(strings.Repeat("a", 4096)), wildkey.K(strings.Repeat("\xff", 1365) + "a"),
+		wildkey.K("b", strings.Repeat("a", 4094)), deep,
+	}
+}
+
+// TestLongestKeys has keys of 4,096 bytes through every verb, and expects each
+// verb, and put.lua itself, to refuse a byte more.
+func TestLongestKeys(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		var records []wildkey.Record
+		for _, key := range longestKeys() {
+			if n := len(key.String()); n != 4096 {
+				t.Fatalf("a key of %d bytes", n)
+			}
+			records = append(records, backend.Rec(key, "v"))
+		}
+		for _, shards := range []int{1, 3} {
+			throughEveryVerb(t, b, wildkey.Options{Namespace: "longest", Shards: shards}, records)
+		}
+
+		cache, digest := b.Cache(t, wildkey.Options{}), corpus.Load(t, b.Client, "put")
+		errOf := func(_ any, err error) error { return err }
+		for _, key := range longestKeys() {
+			key[len(key)-1] += "a"
+			tooLong := []wildkey.Record{backend.Rec(key, "v")}
+			for _, row := range []struct {
+				verb      string
+				err, want error
+			}{
+				{"Put", cache.Put(ctx, tooLong...), wildkey.ErrInvalidKey},
+				{"Get", errOf(cache.Get(ctx, key)), wildkey.ErrInvalidKey},
+				{"GetMany", errOf(cache.GetMany(ctx, key)), wildkey.ErrInvalidKey},
+				{"Delete", errOf(cache.Delete(ctx, key)), wildkey.ErrInvalidKey},
+				{"Take", errOf(cache.Take(ctx, key)), wildkey.ErrInvalidKey},
+				{"Touch", errOf(cache.Touch(ctx, time.Hour, key)), wildkey.ErrInvalidKey},
+				{"PutEach", errOf(cache.PutEach(ctx, slices.Values(tooLong), nil)), wildkey.ErrInvalidKey},
+				{"ParseKey", errOf(wildkey.ParseKey(key.String())), wildkey.ErrInvalidKey},
+				{"Count of all under it", errOf(cache.Count(ctx, wildkey.Under(key))), wildkey.ErrBadPattern},
+				{"Page of all under it", errOf(cache.Page(ctx, wildkey.Under(key), "", 0)), wildkey.ErrBadPattern},
+				{"ParsePattern", errOf(wildkey.ParsePattern(key.String())), wildkey.ErrBadPattern},
+				{"ParsePattern of a prefix", errOf(wildkey.ParsePattern(key.String() + "*")), wildkey.ErrBadPattern},
+			} {
+				if !errors.Is(row.err, row.want) {
+					t.Errorf("%s, of 4097 bytes: %v, want %v", row.verb, row.err, row.want)
+				}
+			}
+			name := "{t}:" + key.String()
+			err := b.Client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry", name}, "v", "1", "*").Err()
+			if !redis.HasErrorPrefix(err, "BADARG put: KEYS[3] is not {t}: and an encoded key") {
+				t.Errorf("put.lua of a key of 4097 bytes: %v", err)
+			}
+		}
+	})
+}
+
+// TestLongestPattern: what Go takes, match.lua takes; what is longer than any key, neither.
+func TestLongestPattern(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache, digest := b.Cache(t, wildkey.Options{}), corpus.Load(t, b.Client, "match")
+		for _, row := range []struct {
+			name, argument, text string
+			times                int
+			ok                   bool
+		}{
+			{"as many segments as a key can have", "*", "*", 2048, true},
+			{"a segment more", "*", "*", 2049, false},
+			{"as long a prefix", "^" + strings.Repeat("a", 4096), strings.Repeat("a", 4096) + "*", 1, true},
+			{"a byte more", "^" + strings.Repeat("a", 4097), strings.Repeat("a", 4097) + "*", 1, false},
+			{"literals", "=" + strings.Repeat("a", 63), strings.Repeat("a", 63), 64, true},
+			{"a literal more", "=" + strings.Repeat("a", 63), strings.Repeat("a", 63), 65, false},
+		} {
+			for _, rest := range []string{"", "**"} {
+				terms, args := slices.Repeat([]string{row.text}, row.times), []any{"count", "", 9, 9, 9}
+				for range row.times {
+					args = append(args, row.argument)
+				}
+				if rest != "" {
+					terms, args = append(terms, rest), append(args, rest)
+				}
+				pattern, err := wildkey.ParsePattern(strings.Join(terms, ":"))
+				if err == nil {
+					_, err = cache.Count(ctx, pattern)
+				}
+				if row.ok != (err == nil) || !row.ok && !errors.Is(err, wildkey.ErrBadPattern) {
+					t.Errorf("%s %s: %.200v", row.name, rest, err)
+				}
+				err = b.Client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry"}, args...).Err()
+				if row.ok != (err == nil) || !row.ok && !redis.HasErrorPrefix(err, "BADARG match: ") {
+					t.Errorf("match.lua, %s %s: %.200v", row.name, rest, err)
+				}
+			}
+		}
+	})
+}
+
+// TestDeepestKey has as many segments, and terms, as a key may have.
+func TestDeepestKey(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		deepest := wildkey.Key(slices.Repeat([]string{"a"}, 2048))
+		backend.Must(t, cache.Put(ctx, backend.Rec(deepest, "v"), backend.Rec(deepest[:2047], "v")))
+		for _, row := range []struct {
+			terms int
+			last  wildkey.Term
+			want  int
+		}{{2047, wildkey.Any(), 1}, {2046, wildkey.Any(), 1}, {2047, wildkey.Rest(), 2}, {2047, wildkey.Lit("b"), 0}, {2047, wildkey.Prefix("a"), 1}} {
+			pattern, err := wildkey.NewPattern(append(slices.Repeat([]wildkey.Term{wildkey.Any()}, row.terms), row.last)...)
+			backend.Must(t, err)
+			found, err := cache.All(ctx, pattern)
+			if len(found) != row.want || err != nil {
+				t.Errorf("%d wildcards and %v: %d records, %v, want %d", row.terms, row.last, len(found), err, row.want)
+			}
+		}
+	})
+}
+
+// throughEveryVerb puts the records and has each verb meet them all.
+func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options, records []wildkey.Record) {
+	t.Helper()
+	b.Do(t, "FLUSHALL")
+	options.TTL, options.MaxRecords, options.ShardSegments = time.Hour, len(records)+1, 2
+	cache := b.Cache(t, options)
+	var want []string
+	var keys []wildkey.Key
+	for _, record := range records {
+		want, keys = append(want, record.Key.String()+"="+string(record.Value)), append(keys, record.Key)
+	}
+	slices.SortFunc(want, func(a, b string) int {
+		a, _, _ = strings.Cut(a, "=")
+		b, _, _ = strings.Cut(b, "=")
+		return strings.Compare(a, b)
+	})
+	everything := wildkey.MustParsePattern("**")
+	all := func(after string) {
+		t.Helper()
+		found, err := cache.All(ctx, everything)
+		backend.Must(t, err)
+		if diff := cmp.Diff(want, backend.Entries(found)); diff != "" {
+			t.Errorf("%s: (-want +got)\n%.2000s", after, diff)
+		}
+	}
+	number := func(verb string, n int, err error) {
+		t.Helper()
+		if n != len(records) || err != nil {
+			t.Errorf("%s: %d, %v, want %d", verb, n, err, len(records))
+		}
+	}
+	each := func(after string, outcome func(record wildkey.Record, value []byte) error) {
+		t.Helper()
+		for _, record := range records {
+			value, err := cache.Get(ctx, record.Key)
+			backend.Must(t, err)
+			if err := outcome(record, value); err != nil {
+				t.Errorf("%s, %.300q: %v", after, record.Key, err)
+			}
+		}
+	}
+
+	n, err := cache.PutEach(ctx, slices.Values(records), nil)
+	number("PutEach", n, err)
+	all("PutEach")
+	values, err := cache.GetMany(ctx, keys...)
+	backend.Must(t, err)
+	for i, value := range values {
+		if value == nil || !bytes.Equal(value, records[i].Value) {
+			t.Errorf("GetMany: %.300q has %q", keys[i], value)
+		}
+	}
+	each("Get, and Put on conditions", func(record wildkey.Record, value []byte) error {
+		if !bytes.Equal(value, record.Value) {
+			return fmt.Errorf("Get: %q", value)
+		}
+		record.If = wildkey.Equal(append(value, 'x'))
+		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
+			return fmt.Errorf("equal to another value: %v", err)
+		}
+		record.If = wildkey.Absent
+		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
+			return fmt.Errorf("absent: %v", err)
+		}
+		record.If = wildkey.Equal(record.Value)
+		return cache.Put(ctx, record)
+	})
+	each("just this pattern", func(record wildkey.Record, value []byte) error {
+		var terms []wildkey.Term
+		for _, segment := range record.Key {
+			terms = append(terms, wildkey.Lit(segment))
+		}
+		pattern, err := wildkey.NewPattern(terms...)
+		backend.Must(t, err)
+		for _, p := range []wildkey.Pattern{pattern, wildkey.MustParsePattern(record.Key.String())} {
+			found, err := cache.All(ctx, p)
+			if err != nil || len(found) != 1 || !slices.Equal(found[0].Key, record.Key) || !p.Matches(record.Key) {
+				return fmt.Errorf("%.300q, %v", found, err)
+			}
+		}
+		found, err := cache.Page(ctx, wildkey.Under(record.Key), "", 1)
+		if err != nil || !slices.Equal(found.Entries[0].Key, record.Key) {
+			return fmt.Errorf("under it: %.300q, %v", found, err)
+		}
+		return nil
+	})
+	var paged []wildkey.Entry
+	for cursor, more := "", true; more; more = cursor != "" {
+		page, err := cache.Page(ctx, everything, cursor, 2)
+		backend.Must(t, err)
+		paged, cursor = append(paged, page.Entries...), page.Cursor
+	}
+	if diff := cmp.Diff(want, backend.Entries(paged)); diff != "" {
+		t.Errorf("pages of two: (-want +got)\n%.2000s", diff)
+	}
+	n = 0
+	for key, err := range cache.MatchKeys(ctx, everything) {
+		backend.Must(t, err)
+		if head, _, _ := strings.Cut(want[n], "="); key.String() != head {
+			t.Errorf("MatchKeys: %.300q, want %.300q", key, head)
+		}
+		n++
+	}
+	number("MatchKeys", n, nil)
+	n, err = cache.Count(ctx, everything)
+	number("Count", n, err)
+	n, err = cache.TouchMatch(ctx, 2*time.Hour, everything)
+	number("TouchMatch", n, err)
+	each("Touch", func(record wildkey.Record, _ []byte) error {
+		n, err := cache.Touch(ctx, wildkey.NoExpiry, record.Key)
+		return errors.Join(err, outcomeOf(n == 1))
+	})
+	b.CheckInvariant(t)
+
+	for _, index := range b.Do(t, "KEYS", "*/*").([]any) {
+		b.Do(t, "DEL", index)
+	}
+	n, err = cache.Reindex(ctx)
+	number("Reindex", n, err)
+	all("Reindex")
+	options.Namespace += "\x00"
+	other := b.Cache(t, options)
+	n, err = cache.MoveTo(ctx, other)
+	number("MoveTo", n, err)
+	n, err = other.MoveTo(ctx, cache)
+	number("MoveTo, back", n, err)
+	all("MoveTo")
+	if stats, err := cache.Sweep(ctx); err != nil || stats.Dropped > 0 {
+		t.Errorf("Sweep: %+v, %v", stats, err)
+	}
+
+	each("Take, then a Writer", func(record wildkey.Record, _ []byte) error {
+		value, err := cache.Take(ctx, record.Key)
+		return errors.Join(err, outcomeOf(bytes.Equal(value, record.Value)))
+	})
+	writer := wildkey.NewWriter(cache, wildkey.WriterOptions{
+		OnError: func(err error, _ []wildkey.Record, _ []wildkey.Key) { t.Error(err) },
+	})
+	for _, record := range records {
+		backend.Must(t, writer.Put(ctx, record))
+	}
+	backend.Must(t, writer.Flush(ctx))
+	all("a Writer's puts")
+	for _, key := range keys[:len(keys)/2] {
+		backend.Must(t, writer.Delete(ctx, key))
+	}
+	backend.Must(t, writer.Close())
+	n, err = cache.DeleteMatch(ctx, everything)
+	number("a Writer's deletes and DeleteMatch", n+len(keys)/2, err)
+	left, err := cache.All(ctx, everything)
+	if len(left) > 0 || err != nil {
+		t.Errorf("left after all is deleted: %.300q, %v", left, err)
+	}
+}
+
+func outcomeOf(ok bool) error {
+	if ok {
+		return nil
+	}
+	return errors.New("the outcome is another")
+}

@@ -1,0 +1,110 @@
+package wildkey_test
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/luatest"
+)
+
+func TestMissingScriptsAreLoaded(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		for range 2 {
+			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
+			if n, err := cache.Count(ctx, wildkey.MustParsePattern("**")); n != 1 || err != nil {
+				t.Errorf("Count: %d, %v", n, err)
+			}
+			backend.Must(t, b.Client.ScriptFlush(ctx).Err())
+		}
+	})
+}
+
+func TestPreloaded(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{Preloaded: true})
+		err := cache.Put(ctx, backend.Rec(wildkey.K("a"), "v"))
+		put := wildkey.Scripts()[2]
+		if !errors.Is(err, wildkey.ErrScriptMissing) || !strings.Contains(err.Error(), "put.lua "+put.SHA1) {
+			t.Errorf("Put with no script loaded: %v", err)
+		}
+		if err := cache.Load(ctx); !errors.Is(err, wildkey.ErrScriptMissing) {
+			t.Errorf("Load with no script loaded: %v", err)
+		}
+		if exists := b.Client.ScriptExists(ctx, put.SHA1).Val(); exists[0] {
+			t.Error("a preloaded cache has loaded a script")
+		}
+		for _, script := range wildkey.Scripts() {
+			backend.Must(t, b.Client.ScriptLoad(ctx, script.Source).Err())
+		}
+		backend.Must(t, cache.Load(ctx))
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
+	})
+}
+
+// TestWithoutEvalRO stands for servers before Redis 7.0, which have no
+// EVALSHA_RO: it is tried once and then no more.
+func TestWithoutEvalRO(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		var tried atomic.Int32
+		b.Client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
+			if cmd.Name() != "evalsha_ro" {
+				return nil
+			}
+			tried.Add(1)
+			cmd.SetErr(luatest.Error("ERR unknown command `evalsha_ro`, with args beginning with: "))
+			return cmd.Err()
+		}))
+		cache := b.Cache(t, wildkey.Options{})
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
+		for range 3 {
+			if n, err := cache.Count(ctx, wildkey.MustParsePattern("**")); n != 1 || err != nil {
+				t.Errorf("Count: %d, %v", n, err)
+			}
+		}
+		if tried.Load() != 1 {
+			t.Errorf("EVALSHA_RO was tried %d times", tried.Load())
+		}
+	})
+}
+
+// TestFailuresOfTheLoader: what goes wrong beside a script is told, and a sweep
+// that fails does not spoil a page.
+func TestFailuresOfTheLoader(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		var refused string // the command, or the digest of the script, that fails
+		b.Client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
+			if args := cmd.Args(); refused == cmd.Name() || len(args) > 1 && refused == args[1] {
+				cmd.SetErr(luatest.Error("NOPERM refused by the test"))
+				return cmd.Err()
+			}
+			return nil
+		}))
+		cache := b.Cache(t, wildkey.Options{})
+		refused = "script"
+		if err := cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("Put where SCRIPT LOAD is refused: %v", err)
+		}
+		if err := cache.Load(ctx); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("Load where SCRIPT LOAD is refused: %v", err)
+		}
+		refused = ""
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v"), backend.Rec(wildkey.K("b"), "v")))
+		b.Do(t, "UNLINK", "{test}:a")
+		refused = wildkey.Scripts()[3].SHA1
+		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		if diff := cmp.Diff([]string{"b=v"}, backend.Entries(got)); diff != "" || err != nil {
+			t.Errorf("All where sweep.lua is refused: %v (-want +got)\n%s", err, diff)
+		}
+		if _, err := cache.Sweep(ctx); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("Sweep where sweep.lua is refused: %v", err)
+		}
+	})
+}
