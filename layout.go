@@ -22,11 +22,17 @@ type Layout struct {
 
 type shardNames struct{ prefix, index string }
 
+// maxShards is the number of hash slots of a cluster.
+const maxShards = 16_384
+
+// IndexGlob is a pattern for SCAN that the indexes of all namespaces match.
+const IndexGlob = "{*}/keys"
+
 // NewLayout returns the Layout of a namespace. The arguments are those of
 // Options, with the same defaults and bounds.
 func NewLayout(namespace string, shards, shardSegments int) (Layout, error) {
 	namespace, shards, shardSegments = cmp.Or(namespace, "cache"), cmp.Or(shards, 1), cmp.Or(shardSegments, 1)
-	if shards < 1 || shards > 16_384 {
+	if shards < 1 || shards > maxShards {
 		return Layout{}, fmt.Errorf("wildkey: Shards is %d, but must be 1 to 16,384", shards)
 	}
 	if shardSegments < 1 {
@@ -35,13 +41,34 @@ func NewLayout(namespace string, shards, shardSegments int) (Layout, error) {
 	l := Layout{make([]shardNames, shards), shardSegments}
 	encoded := string(appendEncoded(nil, namespace))
 	for i := range l.shards {
-		tag := "{" + encoded + "}"
-		if shards > 1 {
-			tag = fmt.Sprintf("{%s#%d/%d/%d}", encoded, i, shards, shardSegments)
-		}
+		tag := hashTag(encoded, i, shards, shardSegments)
 		l.shards[i] = shardNames{tag + ":", tag + "/keys"}
 	}
 	return l, nil
+}
+
+func hashTag(encodedNamespace string, shard, shards, shardSegments int) string {
+	if shards == 1 {
+		return "{" + encodedNamespace + "}"
+	}
+	return fmt.Sprintf("{%s#%d/%d/%d}", encodedNamespace, shard, shards, shardSegments)
+}
+
+// ParseTag returns whose hash tag this is: Namespace, Shards and ShardSegments of
+// the Options, and the number of the shard. It reports whether it is a tag that a
+// Layout has.
+func ParseTag(tag string) (options Options, shard int, ok bool) {
+	encoded, numbers, several := strings.Cut(strings.Trim(tag, "{}"), "#")
+	options.Shards, options.ShardSegments = 1, 1
+	if several {
+		// The tag is made anew below, so an error of this one shows there.
+		_, _ = fmt.Sscanf(numbers, "%d/%d/%d", &shard, &options.Shards, &options.ShardSegments)
+	}
+	namespace, err := decodeSegment(encoded)
+	options.Namespace = namespace
+	return options, shard, err == nil && namespace != "" &&
+		0 <= shard && shard < options.Shards && options.Shards <= maxShards && options.ShardSegments >= 1 &&
+		tag == hashTag(encoded, shard, options.Shards, options.ShardSegments)
 }
 
 // Shards returns the number of shards.
@@ -60,6 +87,10 @@ func (l Layout) Shard(key Key) int {
 
 // Tag returns the hash tag of a shard, braces included.
 func (l Layout) Tag(shard int) string { return strings.TrimSuffix(l.shards[shard].prefix, ":") }
+
+// Prefix returns what the Redis keys of all records of a shard begin with. The
+// encoded key follows.
+func (l Layout) Prefix(shard int) string { return l.shards[shard].prefix }
 
 // Index returns the Redis key of a shard's index.
 func (l Layout) Index(shard int) string { return l.shards[shard].index }
@@ -84,12 +115,9 @@ func (l Layout) Key(name string) (Key, error) {
 	return key, nil
 }
 
-// Glob returns a pattern for SCAN that all records match. With several shards,
-// records of other Layouts may match it too: Key tells them apart.
+// Glob returns a pattern for SCAN that all Redis keys of the namespace match, in
+// whatever number of shards. Key tells which are records of this Layout.
 func (l Layout) Glob() string {
-	namespace, rest, several := strings.Cut(l.Tag(0), "#0/")
-	if !several {
-		return l.Tag(0) + ":*"
-	}
-	return namespace + "#*/" + rest + ":*"
+	tag := l.Tag(0)
+	return tag[:strings.IndexAny(tag, "#}")] + "[#}]*"
 }
