@@ -39,10 +39,10 @@ func TestPutEachIsPutInTurn(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		seed := uint64(time.Now().UnixNano())
 		random := rand.New(rand.NewPCG(seed, 0))
-		conditions := []wildkey.Condition{{}, {}, {}, wildkey.Absent, wildkey.Present, wildkey.Equal([]byte("1")), wildkey.Equal([]byte("2"))}
+		conditions := []wildkey.Condition{{}, {}, {}, wildkey.Absent(), wildkey.Present(), wildkey.Equal([]byte("1")), wildkey.Equal([]byte("2"))}
 		for range 100 {
 			b.Do(t, "FLUSHALL")
-			options := wildkey.Options{Shards: []int{1, 2, 7}[random.IntN(3)], MaxRecords: 1 + random.IntN(12), PageBytes: 1 + random.IntN(40)}
+			options := wildkey.Options{Shards: []int{1, 2, 7}[random.IntN(3)], CallRecords: 1 + random.IntN(12), CallBytes: 1 + random.IntN(40)}
 			bulk := b.Cache(t, options)
 			options.Namespace = "single"
 			single := b.Cache(t, options)
@@ -141,13 +141,13 @@ func TestPutEachTakesFewCalls(t *testing.T) {
 		}{
 			{"one shard", 1, func(int) wildkey.Condition { return wildkey.Condition{} }, 4, 1000},
 			{"seven shards", 7, func(int) wildkey.Condition { return wildkey.Condition{} }, 7, 1000},
-			{"all conditions hold", 1, func(int) wildkey.Condition { return wildkey.Absent }, 4, 1000},
-			{"all conditions fail", 1, func(int) wildkey.Condition { return wildkey.Present }, 1000, 4 * 2 * 500},
+			{"all conditions hold", 1, func(int) wildkey.Condition { return wildkey.Absent() }, 4, 1000},
+			{"all conditions fail", 1, func(int) wildkey.Condition { return wildkey.Present() }, 1000, 4 * 2 * 500},
 			{"ten in a row fail", 1, func(n int) wildkey.Condition {
 				if n%250 < 10 {
-					return wildkey.Present
+					return wildkey.Present()
 				}
-				return wildkey.Absent
+				return wildkey.Absent()
 			}, 4 * 20, 4 * 3 * 250},
 		} {
 			b.Do(t, "FLUSHALL")
@@ -168,7 +168,7 @@ func TestPutEachTakesFewCalls(t *testing.T) {
 	})
 }
 
-// TestPutEachIsBounded: PutEach puts no more into a call than Options.PageBytes
+// TestPutEachIsBounded: PutEach puts no more into a call than Options.CallBytes
 // or one larger record, and holds no more than a call.
 func TestPutEachIsBounded(t *testing.T) {
 	const limit = 10_000
@@ -184,7 +184,7 @@ func TestPutEachIsBounded(t *testing.T) {
 				calls = append(calls, commands[0].Args()[2].(int)-2)
 			}
 		}})
-		cache := b.Cache(t, wildkey.Options{PageBytes: limit})
+		cache := b.Cache(t, wildkey.Options{CallBytes: limit})
 		backend.Must(t, cache.Load(ctx))
 		held, most := 0, 0
 		_, err := cache.PutEach(ctx, func(yield func(wildkey.Record) bool) {
@@ -211,7 +211,7 @@ func TestPutEachIsBounded(t *testing.T) {
 // TestPutEachEndsWithItsContext, and reads no more of the records then.
 func TestPutEachEndsWithItsContext(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{MaxRecords: 10, Shards: 2})
+		cache := b.Cache(t, wildkey.Options{CallRecords: 10, Shards: 2})
 		stopping, stop := context.WithCancel(ctx)
 		read := 0
 		endless := func(yield func(wildkey.Record) bool) {

@@ -29,13 +29,13 @@ func TestPutConditions(t *testing.T) {
 			when  wildkey.Condition
 			want  error
 		}{
-			{"present where there is none", "1", wildkey.Present, wildkey.ErrCondition},
+			{"present where there is none", "1", wildkey.Present(), wildkey.ErrCondition},
 			{"equal where there is none", "1", wildkey.Equal(nil), wildkey.ErrCondition},
-			{"absent where there is none", "1", wildkey.Absent, nil},
-			{"absent where there is one", "2", wildkey.Absent, wildkey.ErrCondition},
+			{"absent where there is none", "1", wildkey.Absent(), nil},
+			{"absent where there is one", "2", wildkey.Absent(), wildkey.ErrCondition},
 			{"equal to another value", "2", wildkey.Equal([]byte("x")), wildkey.ErrCondition},
 			{"equal to the value", "2", wildkey.Equal([]byte("1")), nil},
-			{"present where there is one", "", wildkey.Present, nil},
+			{"present where there is one", "", wildkey.Present(), nil},
 			{"equal to the empty value", "*", wildkey.Equal(nil), nil},
 			{"equal to a value that looks like a condition", "3", wildkey.Equal([]byte("*")), nil},
 		} {
@@ -140,7 +140,7 @@ func TestTouch(t *testing.T) {
 
 func TestDeleteMatchInBatches(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{MaxRecords: 7, PageLimit: 5, PageReads: 3})
+		cache := b.Cache(t, wildkey.Options{CallRecords: 7, PageLimit: 5, PageReads: 3})
 		for user := range 4 {
 			for session := range 10 {
 				backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("user", user, "session", session), "v"), backend.Rec(wildkey.K("user", user, "name", session), "v")))
@@ -182,10 +182,10 @@ func TestIteration(t *testing.T) {
 				t.Errorf("%s: %q is not in byte order", text, backend.Entries(want))
 			}
 			for _, options := range []wildkey.Options{
-				{PageLimit: 1}, {PageLimit: 2}, {PageReads: 1}, {PageReads: 2}, {PageReads: 3}, {PageBytes: 1}, {PageBytes: 9}, {PageLimit: 2, PageReads: 3, PageBytes: 7},
+				{PageLimit: 1}, {PageLimit: 2}, {PageReads: 1}, {PageReads: 2}, {PageReads: 3}, {CallBytes: 1}, {CallBytes: 9}, {PageLimit: 2, PageReads: 3, CallBytes: 7},
 			} {
 				cache := b.Cache(t, options)
-				got, err := cache.All(ctx, pattern)
+				got, err := cache.Collect(ctx, pattern)
 				backend.Must(t, err)
 				if diff := cmp.Diff(backend.Entries(want), backend.Entries(got)); diff != "" {
 					t.Errorf("%s with %+v (-want +got)\n%s", text, options, diff)
@@ -248,7 +248,7 @@ func TestRoundTrips(t *testing.T) {
 			{"Get", 1, func() error { _, err := cache.Get(ctx, key); return err }},
 			{"GetMany", 1, func() error { _, err := cache.GetMany(ctx, key, key); return err }},
 			{"Touch", 1, func() error { _, err := cache.Touch(ctx, 0, key); return err }},
-			{"All", 1, func() error { _, err := cache.All(ctx, under); return err }},
+			{"All", 1, func() error { _, err := cache.Collect(ctx, under); return err }},
 			{"Count", 1, func() error { _, err := cache.Count(ctx, under); return err }},
 			{"TouchMatch", 2, func() error { _, err := cache.TouchMatch(ctx, 0, under); return err }},
 			{"Take", 1, func() error { _, err := cache.Take(ctx, key); return err }},
@@ -327,7 +327,7 @@ func TestClockSetBack(t *testing.T) {
 	for name, forget := range map[string]func(*wildkey.Cache) error{
 		"Put":   func(cache *wildkey.Cache) error { return cache.Put(ctx, backend.Rec(wildkey.K("b"), "v")) },
 		"Sweep": func(cache *wildkey.Cache) error { _, err := cache.Sweep(ctx); return err },
-		"All":   func(cache *wildkey.Cache) error { _, err := cache.All(ctx, everything); return err },
+		"All":   func(cache *wildkey.Cache) error { _, err := cache.Collect(ctx, everything); return err },
 	} {
 		t.Run(name, func(t *testing.T) {
 			backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
@@ -352,12 +352,12 @@ func TestForeignEntries(t *testing.T) {
 		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "1"), backend.Rec(wildkey.K("b"), "2"), backend.Rec(wildkey.K("gone"), "3")))
 		b.Do(t, "ZADD", "{test}/keys", 0, "", 0, "not canonical", 0, "a:")
 		b.Do(t, "UNLINK", "{test}:gone")
-		got, err := cache.All(ctx, everything)
+		got, err := cache.Collect(ctx, everything)
 		backend.Must(t, err)
 		if diff := cmp.Diff([]string{"a=1", "b=2"}, backend.Entries(got)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
-		if diff := cmp.Diff([]string{"a", "b"}, b.Members(t, "keys")); diff != "" {
+		if diff := cmp.Diff([]string{"a", "b"}, b.Members(t)); diff != "" {
 			t.Errorf("order index after a walk (-want +got)\n%s", diff)
 		}
 		b.Do(t, "ZADD", "{test}/keys", 0, "not canonical")
@@ -384,7 +384,7 @@ func TestForeignEntries(t *testing.T) {
 // TestLargeBatches crosses the thousand arguments that scripts unpack at once.
 func TestLargeBatches(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{MaxRecords: 5_000, PageLimit: 5_000, PageReads: 5_000})
+		cache := b.Cache(t, wildkey.Options{CallRecords: 5_000, PageLimit: 5_000, PageReads: 5_000})
 		var records []wildkey.Record
 		var keys []wildkey.Key
 		for n := range 2_345 {
@@ -392,7 +392,7 @@ func TestLargeBatches(t *testing.T) {
 			records = append(records, backend.Rec(keys[n], fmt.Sprint(n)))
 		}
 		backend.Must(t, cache.Put(ctx, records...))
-		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
 		if len(got) != len(records) {
 			t.Errorf("All: %d records, want %d", len(got), len(records))

@@ -18,7 +18,7 @@ func TestArgumentErrors(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		noTTL, err := wildkey.New(b.Client, wildkey.Options{Namespace: "test"})
 		backend.Must(t, err)
-		cache := b.Cache(t, wildkey.Options{MaxRecords: 2})
+		cache := b.Cache(t, wildkey.Options{CallRecords: 2})
 		good, bad := wildkey.K("a"), wildkey.K("a", "")
 		long := wildkey.K(strings.Repeat("é", 700)) // 4,200 bytes encoded
 		everything := wildkey.MustParsePattern("**")
@@ -44,7 +44,7 @@ func TestArgumentErrors(t *testing.T) {
 			{"Touch", first(cache.Touch(ctx, time.Hour, bad)), wildkey.ErrInvalidKey},
 			{"Touch without a TTL", first(noTTL.Touch(ctx, 0, good)), wildkey.ErrInvalidTTL},
 			{"TouchMatch without a TTL", first(noTTL.TouchMatch(ctx, 0, everything)), wildkey.ErrInvalidTTL},
-			{"All of no pattern", first(cache.All(ctx, wildkey.Pattern{})), wildkey.ErrBadPattern},
+			{"All of no pattern", first(cache.Collect(ctx, wildkey.Pattern{})), wildkey.ErrBadPattern},
 			{"Count of no pattern", first(cache.Count(ctx, wildkey.Pattern{})), wildkey.ErrBadPattern},
 			{"DeleteMatch of no pattern", first(cache.DeleteMatch(ctx, wildkey.Pattern{})), wildkey.ErrBadPattern},
 			{"DeleteMatch under no key", first(cache.DeleteMatch(ctx, wildkey.Under(nil))), wildkey.ErrBadPattern},
@@ -57,7 +57,7 @@ func TestArgumentErrors(t *testing.T) {
 				t.Errorf("%s: %v, want %v", row.name, row.got, row.want)
 			}
 		}
-		for _, options := range []wildkey.Options{{PageReads: -1}, {PageReads: 100_000}, {PageLimit: 100_000}, {PageBytes: 1_000_000_000}, {MaxRecords: -1}} {
+		for _, options := range []wildkey.Options{{PageReads: -1}, {PageReads: 100_000}, {PageLimit: 100_000}, {CallBytes: 1_000_000_000}, {CallRecords: -1}} {
 			if _, err := wildkey.New(b.Client, options); err == nil {
 				t.Errorf("New with %+v: no error", options)
 			}
@@ -80,7 +80,7 @@ func TestServerErrorsStayReachable(t *testing.T) {
 		for name, err := range map[string]error{
 			"Put":    cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")),
 			"Delete": first(cache.Delete(ctx, wildkey.K("a"))),
-			"All":    first(cache.All(ctx, wildkey.MustParsePattern("**"))),
+			"All":    first(cache.Collect(ctx, wildkey.MustParsePattern("**"))),
 			"Count":  first(cache.Count(ctx, wildkey.MustParsePattern("**"))),
 		} {
 			if !redis.HasErrorPrefix(err, "WRONGTYPE") {

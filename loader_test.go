@@ -99,7 +99,7 @@ func TestFailuresOfTheLoader(t *testing.T) {
 		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v"), backend.Rec(wildkey.K("b"), "v")))
 		b.Do(t, "UNLINK", "{test}:a")
 		refused = wildkey.Scripts()[3].SHA1
-		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		if diff := cmp.Diff([]string{"b=v"}, backend.Entries(got)); diff != "" || err != nil {
 			t.Errorf("All where sweep.lua is refused: %v (-want +got)\n%s", err, diff)
 		}

@@ -114,13 +114,13 @@ func TestOrderOfWrites(t *testing.T) {
 			{"Put", func() error { return cache.Put(ctx, backend.Rec(a, "v")) },
 				"TIME, ZRANGEBYSCORE expiry, ZADD keys, ZADD expiry, SET a"},
 			{"Put with NoExpiry", func() error {
-				return cache.Put(ctx, wildkey.Record{Key: c, TTL: wildkey.NoExpiry, If: wildkey.Absent})
+				return cache.Put(ctx, wildkey.Record{Key: c, TTL: wildkey.NoExpiry, If: wildkey.Absent()})
 			}, "TIME, EXISTS c, ZRANGEBYSCORE expiry, ZADD keys, ZREM expiry, SET c"},
 			{"Touch", func() error { _, err := cache.Touch(ctx, time.Minute, a); return err },
 				"ZCARD expiry, PTTL a, TIME, ZADD keys, ZADD expiry, PEXPIREAT a"},
 			{"Touch with NoExpiry", func() error { _, err := cache.Touch(ctx, wildkey.NoExpiry, a); return err },
 				"ZCARD expiry, PTTL a, TIME, ZADD keys, ZREM expiry, PERSIST a"},
-			{"All", func() error { _, err := cache.All(ctx, wildkey.MustParsePattern("**")); return err },
+			{"All", func() error { _, err := cache.Collect(ctx, wildkey.MustParsePattern("**")); return err },
 				"TIME, ZRANGEBYLEX keys, MGET a, MGET c"},
 			{"Count", func() error { _, err := cache.Count(ctx, wildkey.MustParsePattern("**")); return err },
 				"TIME, ZCOUNT expiry, ZRANGEBYLEX keys"},

@@ -56,7 +56,7 @@ func TestShardsAsked(t *testing.T) {
 			cache := b.Cache(t, wildkey.Options{Shards: 7, ShardSegments: row.segments})
 			backend.Warm(t, cache)
 			before := calls.Load()
-			_, err := cache.All(ctx, wildkey.MustParsePattern(row.pattern))
+			_, err := cache.Collect(ctx, wildkey.MustParsePattern(row.pattern))
 			backend.Must(t, err)
 			if got := calls.Load() - before; got != row.want {
 				t.Errorf("%s by %d segments asks %d shards, want %d", row.pattern, row.segments, got, row.want)
@@ -213,7 +213,7 @@ func TestWalkIsThrifty(t *testing.T) {
 			t.Errorf("one match asks for up to %d", n)
 		}
 		calls.Store(0)
-		found, err := cache.All(ctx, wildkey.MustParsePattern("t*:**"))
+		found, err := cache.Collect(ctx, wildkey.MustParsePattern("t*:**"))
 		backend.Must(t, err)
 		if n := calls.Load(); len(found) != 1000 || n > 48+6 { // 28, 56, 112, 224, 448 and the rest
 			t.Errorf("%d records that lie together take %d calls", len(found), n)
@@ -297,7 +297,7 @@ func TestOneShardFails(t *testing.T) {
 		everything := wildkey.MustParsePattern("**")
 		first := func(_ any, err error) error { return err }
 		for name, call := range map[string]func(context.Context) error{
-			"All":         func(ctx context.Context) error { return first(cache.All(ctx, everything)) },
+			"All":         func(ctx context.Context) error { return first(cache.Collect(ctx, everything)) },
 			"Page":        func(ctx context.Context) error { return first(cache.Page(ctx, everything, "", 0)) },
 			"Count":       func(ctx context.Context) error { return first(cache.Count(ctx, everything)) },
 			"TouchMatch":  func(ctx context.Context) error { return first(cache.TouchMatch(ctx, 0, everything)) },

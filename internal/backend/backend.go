@@ -4,7 +4,6 @@ package backend
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -91,14 +90,6 @@ func Warm(t testing.TB, cache *wildkey.Cache) {
 	Must(t, err)
 }
 
-// Tag returns the hash tag of a key in the namespace "test".
-func Tag(key wildkey.Key, options wildkey.Options) string {
-	if options.Shards == 1 {
-		return "{test}"
-	}
-	return fmt.Sprintf("{test#%d}", key.Shard(options.Shards, options.ShardSegments))
-}
-
 // Pass lets so much of the server's time go by.
 func (b *Backend) Pass(d time.Duration) {
 	if b.Engine != nil {
@@ -124,10 +115,10 @@ func (b *Backend) Do(t testing.TB, args ...any) any {
 	return reply
 }
 
-// Members returns the encoded keys that an index of the namespace "test" holds.
-func (b *Backend) Members(t testing.TB, index string) []string {
+// Members returns the encoded keys in the index of the namespace "test".
+func (b *Backend) Members(t testing.TB) []string {
 	t.Helper()
-	members, err := b.Client.ZRange(ctx, "{test}/"+index, 0, -1).Result()
+	members, err := b.Client.ZRange(ctx, "{test}/keys", 0, -1).Result()
 	Must(t, err)
 	return members
 }
@@ -204,7 +195,7 @@ func Entries(found []wildkey.Entry) []string {
 // WantAll expects a pattern to find the entries that Entries writes so, and no other.
 func WantAll(t testing.TB, cache *wildkey.Cache, pattern string, want ...string) {
 	t.Helper()
-	all, err := cache.All(ctx, wildkey.MustParsePattern(pattern))
+	all, err := cache.Collect(ctx, wildkey.MustParsePattern(pattern))
 	Must(t, err)
 	if got := Entries(all); !slices.Equal(got, want) {
 		t.Errorf("%s finds %.200q, not %.200q", pattern, got, want)

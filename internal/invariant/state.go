@@ -27,20 +27,23 @@ func Keys(states ...State) map[string]bool {
 	return keys
 }
 
-// Breaches returns each breach of the data model, with the record that it is of.
+// Breaches returns each breach of the data model, with the record or index that it is of.
 func (s State) Breaches() map[string]string {
 	found := map[string]string{}
-	for key, record := range s {
+	for key := range s {
 		tag, member, isRecord := strings.Cut(key, "}:")
 		if !isRecord {
 			continue
 		}
 		if _, indexed := s[tag+"}/keys"].Scores[member]; !indexed {
-			found["order index: none of "+key] = key
+			found["no entry of "+key] = key
 		}
-		score, indexed := s[tag+"}/expiry"].Scores[member]
-		if indexed != (record.Expires != "-1") || indexed && score != record.Expires {
-			found["expiry index: "+score+" of "+key+", which expires at "+record.Expires] = key
+	}
+	for index, v := range s {
+		for member, score := range v.Scores {
+			if score != "0" {
+				found[index+" has the score "+score+" of "+member] = index
+			}
 		}
 	}
 	return found

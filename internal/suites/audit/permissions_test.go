@@ -345,7 +345,7 @@ func mayAll(t *testing.T, cache *wildkey.Cache, record wildkey.Record) {
 		"Get":         errorOf(cache.Get(ctx, record.Key)),
 		"GetMany":     errorOf(cache.GetMany(ctx, record.Key, record.Key)),
 		"Touch":       errorOf(cache.Touch(ctx, time.Minute, record.Key)),
-		"All":         errorOf(cache.All(ctx, everything)),
+		"All":         errorOf(cache.Collect(ctx, everything)),
 		"Count":       errorOf(cache.Count(ctx, everything)),
 		"TouchMatch":  errorOf(cache.TouchMatch(ctx, wildkey.NoExpiry, everything)),
 		"Take":        errorOf(cache.Take(ctx, record.Key)),

@@ -24,7 +24,7 @@ func TestCallBudgets(t *testing.T) {
 	for _, n := range []int{1, 2, 10, 499, 500, 501, 999, 1000, 1001, 2500} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
 			backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-				cache := b.Cache(t, wildkey.Options{MaxRecords: n + 1})
+				cache := b.Cache(t, wildkey.Options{CallRecords: n + 1})
 				backend.Must(t, cache.Load(ctx))
 				calls := func(act func() error) int {
 					b.Engine.ResetTrace()
@@ -53,7 +53,7 @@ func TestCallBudgets(t *testing.T) {
 						timeless++
 					}
 					if i%4 == 2 {
-						record.If = wildkey.Absent
+						record.If = wildkey.Absent()
 						conditions++
 					}
 					records, keys = append(records, record), append(keys, record.Key)
@@ -166,7 +166,7 @@ func TestLeapsFollowTheResults(t *testing.T) {
 		}
 		looks := func(pattern string) int {
 			b.Engine.ResetTrace()
-			_, err := cache.All(ctx, wildkey.MustParsePattern(pattern))
+			_, err := cache.Collect(ctx, wildkey.MustParsePattern(pattern))
 			backend.Must(t, err)
 			return strings.Count(b.ScriptCalls(), "ZRANGEBYLEX")
 		}
@@ -189,7 +189,7 @@ func TestLeapsFollowTheResults(t *testing.T) {
 // TestLargeValuesAreReadOneAtATime: a page must not fetch what it will not send.
 func TestLargeValuesAreReadOneAtATime(t *testing.T) {
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{PageBytes: 1000})
+		cache := b.Cache(t, wildkey.Options{CallBytes: 1000})
 		for n := range 50 {
 			size := 1
 			if n >= 25 {

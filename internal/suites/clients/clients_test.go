@@ -328,7 +328,7 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 	verbs := map[string]func(words []string) (answer any, err error){
 		"put": func(words []string) (any, error) {
 			keys, err := keysOf(words[:1])
-			condition := map[byte]wildkey.Condition{'-': wildkey.Absent, '+': wildkey.Present}[words[2][0]]
+			condition := map[byte]wildkey.Condition{'-': wildkey.Absent(), '+': wildkey.Present()}[words[2][0]]
 			if words[2][0] == '=' {
 				condition = wildkey.Equal(bytesOf(words[2][1:]))
 			}
@@ -362,7 +362,7 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 			if err != nil {
 				return nil, err
 			}
-			found, err := cache.All(ctx, pattern)
+			found, err := cache.Collect(ctx, pattern)
 			var answer string
 			for _, entry := range found {
 				answer += entry.Key.String() + "=" + wildkey.K(entry.Value).String() + "\n"
@@ -406,7 +406,7 @@ func TestClientsSweep(t *testing.T) {
 		b.Do(t, "MSET", "{test}:a", "1", "{test}:no key\n", "2")
 		got := c.run(t, b, "match **\nkeys **\n", "lines", "test", "1")
 		expectLines(t, "a=1\nend\na\nend\n", got)
-		if diff := gocmp.Diff([]string{"a", "no key\n"}, b.Members(t, "keys")); diff != "" {
+		if diff := gocmp.Diff([]string{"a", "no key\n"}, b.Members(t)); diff != "" {
 			t.Errorf("order index (-want +got)\n%s", diff)
 		}
 	})

@@ -97,7 +97,7 @@ func testPageWhileASlotMoves(t *testing.T, c *redisserver.Cluster) {
 				if keys != nil {
 					m.Migrate(t, keys...)
 				}
-				found, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+				found, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 				if err == nil {
 					if diff := cmp.Diff(want, backend.Entries(found)); diff != "" {
 						t.Errorf("when %d have moved (-want +got)\n%s", i, diff)
@@ -134,7 +134,7 @@ func testReindexWhenASlotHasMoved(t *testing.T, c *redisserver.Cluster) {
 func testSlotBeginsToMoveUnderAReindex(t *testing.T, c *redisserver.Cluster) {
 	const most = 50
 	client := c.Client(t, nil)
-	cache := backend.Cache(t, client, wildkey.Options{MaxRecords: 1})
+	cache := backend.Cache(t, client, wildkey.Options{CallRecords: 1})
 	for n := range most {
 		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(n), "v")))
 	}
@@ -198,7 +198,7 @@ func callEach(t *testing.T, cache *wildkey.Cache, key wildkey.Key) {
 	if n, err := cache.Touch(ctx, time.Hour, key); n != 1 || err != nil {
 		t.Errorf("Touch: %d, %v", n, err)
 	}
-	if found, err := cache.All(ctx, wildkey.Under(key)); len(found) != 1 || err != nil {
+	if found, err := cache.Collect(ctx, wildkey.Under(key)); len(found) != 1 || err != nil {
 		t.Errorf("All: %v, %v", found, err)
 	}
 	if stats, err := cache.Sweep(ctx); stats != (wildkey.SweepStats{}) || err != nil {

@@ -107,7 +107,7 @@ func (v *verbs) hold(t *testing.T) {
 	for _, text := range patternsOfVerbs {
 		pattern := wildkey.MustParsePattern(text)
 		matching := v.matching(t, pattern)
-		found, err := v.cache.All(ctx, pattern)
+		found, err := v.cache.Collect(ctx, pattern)
 		backend.Must(t, err)
 		if diff := cmp.Diff(matching, backend.Entries(found)); diff != "" {
 			t.Errorf("All %s (-want +got)\n%s", text, diff)
@@ -160,9 +160,9 @@ func (v *verbs) put(t *testing.T) {
 		condition wildkey.Condition
 		holds     bool
 	}{
-		{there, wildkey.Absent, false}, {gone, wildkey.Present, false}, {gone, wildkey.Equal(nil), false},
+		{there, wildkey.Absent(), false}, {gone, wildkey.Present(), false}, {gone, wildkey.Equal(nil), false},
 		{there, wildkey.Equal([]byte("6")), false}, {there, wildkey.Equal([]byte("5")), true},
-		{there, wildkey.Present, true}, {wildkey.K(5, "session", 9), wildkey.Absent, true},
+		{there, wildkey.Present(), true}, {wildkey.K(5, "session", 9), wildkey.Absent(), true},
 	} {
 		err := v.cache.Put(ctx, wildkey.Record{Key: row.key, Value: []byte("5"), If: row.condition})
 		if row.holds && err != nil || !row.holds && !errors.Is(err, wildkey.ErrCondition) {
@@ -187,14 +187,14 @@ func (v *verbs) putEach(t *testing.T) {
 	for n := range 60 {
 		record := backend.Rec(wildkey.K("each", n, "x"), "v")
 		if n%3 == 0 {
-			record.If = wildkey.Present
+			record.If = wildkey.Present()
 		} else {
 			v.want[record.Key.String()] = "v"
 		}
 		records = append(records, record)
 	}
 	n, err := v.cache.PutEach(ctx, slices.Values(records), func(record wildkey.Record, err error) {
-		if fails := record.If == wildkey.Present; errors.Is(err, wildkey.ErrCondition) != fails || !fails && err != nil {
+		if fails := record.If == wildkey.Present(); errors.Is(err, wildkey.ErrCondition) != fails || !fails && err != nil {
 			t.Errorf("PutEach of %s: %v", record.Key, err)
 		}
 	})
@@ -332,7 +332,7 @@ func (v *verbs) reindex(t *testing.T) {
 		}
 		v.do(t, "DEL", tag+"/keys", tag+"/expiry")
 	}
-	if found, err := v.cache.All(ctx, wildkey.MustParsePattern("**")); len(found) > 0 || err != nil {
+	if found, err := v.cache.Collect(ctx, wildkey.MustParsePattern("**")); len(found) > 0 || err != nil {
 		t.Errorf("All without indexes: %d, %v", len(found), err)
 	}
 	if n, err := v.cache.Reindex(ctx); n != len(v.want) || err != nil {
@@ -380,7 +380,7 @@ func (v *verbs) moveTo(t *testing.T) {
 	if n, err := v.cache.MoveTo(ctx, to); n != len(v.want) || err != nil {
 		t.Errorf("MoveTo: %d, %v, want %d", n, err, len(v.want))
 	}
-	if left, err := v.cache.All(ctx, wildkey.MustParsePattern("**")); len(left) > 0 || err != nil {
+	if left, err := v.cache.Collect(ctx, wildkey.MustParsePattern("**")); len(left) > 0 || err != nil {
 		t.Errorf("All of what was left: %d, %v", len(left), err)
 	}
 	v.cache = to

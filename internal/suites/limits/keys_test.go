@@ -162,7 +162,7 @@ func TestDeepestKey(t *testing.T) {
 		}{{2047, wildkey.Any(), 1}, {2046, wildkey.Any(), 1}, {2047, wildkey.Rest(), 2}, {2047, wildkey.Lit("b"), 0}, {2047, wildkey.Prefix("a"), 1}} {
 			pattern, err := wildkey.NewPattern(append(slices.Repeat([]wildkey.Term{wildkey.Any()}, row.terms), row.last)...)
 			backend.Must(t, err)
-			found, err := cache.All(ctx, pattern)
+			found, err := cache.Collect(ctx, pattern)
 			if len(found) != row.want || err != nil {
 				t.Errorf("%d wildcards and %v: %d records, %v, want %d", row.terms, row.last, len(found), err, row.want)
 			}
@@ -174,7 +174,7 @@ func TestDeepestKey(t *testing.T) {
 func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options, records []wildkey.Record) {
 	t.Helper()
 	b.Do(t, "FLUSHALL")
-	options.TTL, options.MaxRecords, options.ShardSegments = time.Hour, len(records)+1, 2
+	options.TTL, options.CallRecords, options.ShardSegments = time.Hour, len(records)+1, 2
 	cache := b.Cache(t, options)
 	var want []string
 	var keys []wildkey.Key
@@ -189,7 +189,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 	everything := wildkey.MustParsePattern("**")
 	all := func(after string) {
 		t.Helper()
-		found, err := cache.All(ctx, everything)
+		found, err := cache.Collect(ctx, everything)
 		backend.Must(t, err)
 		if diff := cmp.Diff(want, backend.Entries(found)); diff != "" {
 			t.Errorf("%s: (-want +got)\n%.2000s", after, diff)
@@ -230,7 +230,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
 			return fmt.Errorf("equal to another value: %v", err)
 		}
-		record.If = wildkey.Absent
+		record.If = wildkey.Absent()
 		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
 			return fmt.Errorf("absent: %v", err)
 		}
@@ -245,7 +245,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 		pattern, err := wildkey.NewPattern(terms...)
 		backend.Must(t, err)
 		for _, p := range []wildkey.Pattern{pattern, wildkey.MustParsePattern(record.Key.String())} {
-			found, err := cache.All(ctx, p)
+			found, err := cache.Collect(ctx, p)
 			if err != nil || len(found) != 1 || !slices.Equal(found[0].Key, record.Key) || !p.Matches(record.Key) {
 				return fmt.Errorf("%.300q, %v", found, err)
 			}
@@ -319,7 +319,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 	backend.Must(t, writer.Close())
 	n, err = cache.DeleteMatch(ctx, everything)
 	number("a Writer's deletes and DeleteMatch", n+len(keys)/2, err)
-	left, err := cache.All(ctx, everything)
+	left, err := cache.Collect(ctx, everything)
 	if len(left) > 0 || err != nil {
 		t.Errorf("left after all is deleted: %.300q, %v", left, err)
 	}

@@ -33,7 +33,7 @@ func TestValuesOfAnySize(t *testing.T) {
 		backend.Must(t, err)
 		same("GetMany", values[0], nil, err)
 		same("GetMany", values[1], large, err)
-		// The large one exceeds Options.PageBytes, and comes alone.
+		// The large one exceeds Options.CallBytes, and comes alone.
 		var pages [][]wildkey.Entry
 		for cursor, more := "", true; more; more = cursor != "" {
 			page, err := cache.Page(ctx, wildkey.MustParsePattern("**"), cursor, 0)
@@ -90,7 +90,7 @@ func TestValuesOfAnySize(t *testing.T) {
 func TestBatchesWithinScripts(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		const written = 4_100
-		cache := b.Cache(t, wildkey.Options{MaxRecords: written})
+		cache := b.Cache(t, wildkey.Options{CallRecords: written})
 		var records []wildkey.Record
 		names := []string{"{test}/keys", "{test}/expiry"}
 		for n := range written {

@@ -73,7 +73,7 @@ func checkMatch(t *testing.T, b *backend.Backend, seed uint64) {
 		return backend.Rec(append(above[:len(above):len(above)], key...), strings.Repeat("v", random.IntN(12)))
 	}
 	cache := b.Cache(t, wildkey.Options{
-		PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(9), PageBytes: 1 + random.IntN(60), MaxRecords: 60,
+		PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(9), CallBytes: 1 + random.IntN(60), CallRecords: 60,
 		Shards: []int{1, 1, 1, 2, 3, 7}[random.IntN(6)], ShardSegments: 1 + random.IntN(3),
 	})
 	records := map[string]wildkey.Record{}
@@ -93,7 +93,7 @@ func checkMatch(t *testing.T, b *backend.Backend, seed uint64) {
 			want[encoded] = string(record.Value)
 		}
 	}
-	found, err := cache.All(ctx, pattern)
+	found, err := cache.Collect(ctx, pattern)
 	backend.Must(t, err)
 	got := map[string]string{}
 	for _, entry := range found {

@@ -223,9 +223,9 @@ func (s modelStep) String() string {
 		text := fmt.Sprintf("wildkey.Record{Key: %s, Value: []byte(%q), TTL: %s", goKey(r.key), r.value, goDuration(r.ttl))
 		switch r.condition[0] {
 		case '-':
-			text += ", If: wildkey.Absent"
+			text += ", If: wildkey.Absent()"
 		case '+':
-			text += ", If: wildkey.Present"
+			text += ", If: wildkey.Present()"
 		case '=':
 			text += fmt.Sprintf(", If: wildkey.Equal([]byte(%q))", r.condition[1:])
 		}
@@ -413,9 +413,9 @@ func realRecords(records []modelRecord) []wildkey.Record {
 		record := wildkey.Record{Key: r.key, Value: []byte(r.value), TTL: r.ttl}
 		switch r.condition[0] {
 		case '-':
-			record.If = wildkey.Absent
+			record.If = wildkey.Absent()
 		case '+':
-			record.If = wildkey.Present
+			record.If = wildkey.Present()
 		case '=':
 			record.If = wildkey.Equal([]byte(r.condition[1:]))
 		}
@@ -444,7 +444,7 @@ func matching(cache *wildkey.Cache, s modelStep) (found []string, err error) {
 		}
 	}
 	if s.verb == "All" {
-		all, err := cache.All(ctx, s.pattern)
+		all, err := cache.Collect(ctx, s.pattern)
 		add(all)
 		return found, err
 	}
@@ -580,8 +580,8 @@ func TestModel(t *testing.T) {
 		for range *modelOps / length {
 			d := newDrawing(random, b)
 			options := wildkey.Options{
-				PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(20), PageBytes: 1 + random.IntN(100),
-				MaxRecords: d.most,
+				PageLimit: 1 + random.IntN(9), PageReads: 1 + random.IntN(20), CallBytes: 1 + random.IntN(100),
+				CallRecords: d.most,
 			}
 			steps := make([]modelStep, length)
 			for i := range steps {

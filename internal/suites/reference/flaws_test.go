@@ -379,7 +379,7 @@ func TestFlawEvictedIndexHidesRecords(t *testing.T) {
 		if len(want) == 0 || len(want) == sessions {
 			t.Errorf("of %d records %d are live: the pressure is not what it should be", sessions, len(want))
 		}
-		all, err := cache.All(ctx, wildkey.MustParsePattern("*"))
+		all, err := cache.Collect(ctx, wildkey.MustParsePattern("*"))
 		backend.Must(t, err)
 		for _, entry := range all {
 			got = append(got, entry.Key.String())
@@ -440,7 +440,7 @@ func TestFlawScanReturnsDuplicates(t *testing.T) {
 			t.Errorf("reference: %d records, none twice, in %d scans", len(names), scans)
 		}
 
-		cache := b.Cache(t, wildkey.Options{PageLimit: 10, MaxRecords: records})
+		cache := b.Cache(t, wildkey.Options{PageLimit: 10, CallRecords: records})
 		var puts []wildkey.Record
 		for _, record := range batch {
 			puts = append(puts, backend.Rec(wildkey.K(record.Key), record.Value))
@@ -501,7 +501,7 @@ func TestFlawRoundTripPerTenEntries(t *testing.T) {
 			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(fmt.Sprint("k", i)), "v")))
 		}
 		trips = 0
-		all, err := cache.All(ctx, wildkey.MustParsePattern("*"))
+		all, err := cache.Collect(ctx, wildkey.MustParsePattern("*"))
 		backend.Must(t, err)
 		// Two pages of 500; a full one may be the last: only the next, empty, tells.
 		if len(all) != records || trips > 3 {
@@ -527,7 +527,7 @@ func TestFlawEarlyWildcardReadsEverything(t *testing.T) {
 		}})
 		r := newReference(b)
 		r.Client = client
-		cache := backend.Cache(t, client, wildkey.Options{MaxRecords: 10_000, PageReads: 99_999})
+		cache := backend.Cache(t, client, wildkey.Options{CallRecords: 10_000, PageReads: 99_999})
 		backend.Must(t, cache.Load(ctx))
 
 		// The same query over the same sessions, beside ever more of other things.
@@ -558,7 +558,7 @@ func TestFlawEarlyWildcardReadsEverything(t *testing.T) {
 			byReference = append(byReference, read)
 
 			read = 0
-			all, err := cache.All(ctx, wildkey.MustParsePattern("user:*:session:*"))
+			all, err := cache.Collect(ctx, wildkey.MustParsePattern("user:*:session:*"))
 			backend.Must(t, err)
 			// A leap to each user, one to the sessions there, and what the chunk
 			// of four that finds them reads on.
@@ -610,7 +610,7 @@ func TestFlawStringAndListCollide(t *testing.T) {
 				t.Errorf("%q holds %q, %v", key, value, err)
 			}
 		}
-		all, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		all, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
 		for _, entry := range all {
 			i := slices.IndexFunc(alike, func(key wildkey.Key) bool { return slices.Equal(key, entry.Key) })

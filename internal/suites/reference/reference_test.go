@@ -89,7 +89,7 @@ func TestReferenceRaisesErrorOnFullServer(t *testing.T) {
 		if _, err := cache.Touch(ctx, time.Minute, wildkey.K("old", "1")); !redis.IsOOMError(err) {
 			t.Errorf("Touch: %v, want an OOM error", err)
 		}
-		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
 		if diff := cmp.Diff([]string{"old:1=value", "old:2=value"}, backend.Entries(got)); diff != "" {
 			t.Errorf("after the refused Put (-want +got)\n%s", diff)
@@ -103,7 +103,7 @@ func TestReferenceRaisesErrorOnFullServer(t *testing.T) {
 		if stats, err := cache.Sweep(ctx); stats.Dropped != 1 || err != nil {
 			t.Errorf("Sweep: %+v, %v", stats, err)
 		}
-		if members := b.Members(t, "keys"); len(members) != 0 {
+		if members := b.Members(t); len(members) != 0 {
 			t.Errorf("after Delete and Sweep the order index holds %q", members)
 		}
 		b.LimitMemory(t, "0")
@@ -133,7 +133,7 @@ func TestReferenceCanMatchFetchAll(t *testing.T) {
 		for pattern, want := range map[string]int{
 			"*": 11, "**": 13, "namespace:*": 1, "namespace:**": 2, "namespace:*:*": 1, "*:*": 1, "key1*": 3, "other:**": 0,
 		} {
-			got, err := cache.All(ctx, wildkey.MustParsePattern(pattern))
+			got, err := cache.Collect(ctx, wildkey.MustParsePattern(pattern))
 			backend.Must(t, err)
 			if len(got) != want {
 				t.Errorf("%s: %q, want %d", pattern, backend.Entries(got), want)
@@ -162,7 +162,7 @@ func TestReferenceRecordsAutoPurge(t *testing.T) {
 		}
 		// Nothing but a write purges what no page has met.
 		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("namespace", "key5"), "5")))
-		if diff := cmp.Diff([]string{"namespace:key3", "namespace:key4", "namespace:key5"}, b.Members(t, "keys")); diff != "" {
+		if diff := cmp.Diff([]string{"namespace:key3", "namespace:key4", "namespace:key5"}, b.Members(t)); diff != "" {
 			t.Errorf("order index after a Put (-want +got)\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{"namespace:key3", "namespace:key5"}, slices.Sorted(slices.Values(b.Members(t, "expiry")))); diff != "" {

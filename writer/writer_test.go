@@ -1,4 +1,4 @@
-package wildkey_test
+package writer_test
 
 import (
 	"context"
@@ -49,7 +49,7 @@ func newGate(client *redis.Client) *gate {
 
 func TestWriterKeepsOrderAndMerges(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{MaxRecords: 4})
+		cache := b.Cache(t, wildkey.Options{CallRecords: 4})
 		backend.Must(t, cache.Load(ctx))
 		g := newGate(b.Client)
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
@@ -63,12 +63,12 @@ func TestWriterKeepsOrderAndMerges(t *testing.T) {
 		backend.Must(t, w.Put(ctx, backend.Rec(key(4), "x"), backend.Rec(key(5), "x"))) // a fifth and sixth record
 		backend.Must(t, w.Delete(ctx, key(4)))
 		backend.Must(t, w.Delete(ctx, key(5)))
-		backend.Must(t, w.Put(ctx, wildkey.Record{Key: key(4), Value: []byte("again"), If: wildkey.Absent}))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: key(4), Value: []byte("again"), If: wildkey.Absent()}))
 		backend.Must(t, w.Put(ctx, backend.Rec(key(5), "last")))
 		close(g.open)
 		backend.Must(t, w.Flush(ctx))
 
-		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
 		if diff := cmp.Diff([]string{"k:0=first", "k:1=second", "k:2=b", "k:3=a", "k:4=again", "k:5=last"}, backend.Entries(got)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -93,7 +93,7 @@ func TestWriterReportsErrorsWithTheirRecords(t *testing.T) {
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{OnError: func(err error, records []wildkey.Record, keys []wildkey.Key) {
 			failures = append(failures, failure{err, records, keys})
 		}})
-		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("there"), Value: []byte("new"), If: wildkey.Absent}))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("there"), Value: []byte("new"), If: wildkey.Absent()}))
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("fine"), "v")))
 		backend.Must(t, w.Flush(ctx))
 		if len(failures) != 1 || !errors.Is(failures[0].err, wildkey.ErrCondition) ||
@@ -126,14 +126,14 @@ func TestWriterWithoutOnError(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{})
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
-		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present()}))
 		if err := w.Flush(ctx); !errors.Is(err, wildkey.ErrCondition) {
 			t.Errorf("Flush: %v, want the error of the put", err)
 		}
 		if err := w.Flush(ctx); err != nil {
 			t.Errorf("Flush again: %v", err)
 		}
-		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present()}))
 		if err := w.Close(); !errors.Is(err, wildkey.ErrCondition) {
 			t.Errorf("Close: %v, want the error of the put", err)
 		}
@@ -187,7 +187,7 @@ func TestWriterHoldsBackWhenTheQueueIsFull(t *testing.T) {
 
 func TestWriterUnderConcurrentUse(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{MaxRecords: 16})
+		cache := b.Cache(t, wildkey.Options{CallRecords: 16})
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{Queue: 8})
 		var group sync.WaitGroup
 		for caller := range 8 {
@@ -211,7 +211,7 @@ func TestWriterUnderConcurrentUse(t *testing.T) {
 		backend.Must(t, w.Close())
 		// Of each caller, in its own order: the last five puts, but 49 was deleted.
 		for caller := range 8 {
-			got, err := cache.All(ctx, wildkey.Under(wildkey.K("caller", caller)))
+			got, err := cache.Collect(ctx, wildkey.Under(wildkey.K("caller", caller)))
 			backend.Must(t, err)
 			prefix := fmt.Sprintf("caller:%d:", caller)
 			want := []string{prefix + "0=45", prefix + "1=46", prefix + "2=47", prefix + "3=48"}
@@ -234,7 +234,7 @@ func TestWriterUnderConcurrentUse(t *testing.T) {
 // TestWriterOnShards: merging and order are those of each shard.
 func TestWriterOnShards(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{Shards: 7, MaxRecords: 3})
+		cache := b.Cache(t, wildkey.Options{Shards: 7, CallRecords: 3})
 		backend.Must(t, cache.Load(ctx))
 		a, c := func(n int) wildkey.Key { return wildkey.K("a", n) }, func(n int) wildkey.Key { return wildkey.K("c", n) }
 		if a(0).Shard(7, 1) == c(0).Shard(7, 1) {
@@ -277,7 +277,7 @@ func TestWriterKeepsTheFirstError(t *testing.T) {
 		b.Do(t, "HSET", "{test}:hash", "f", "v")
 		g := newGate(b.Client)
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
-		failing := wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}
+		failing := wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present()}
 		failingOtherwise := wildkey.Record{Key: wildkey.K("hash"), If: wildkey.Equal(nil)}
 		records, keys := []wildkey.Record{backend.Rec(wildkey.K("b"), "v")}, []wildkey.Key{wildkey.K("c")}
 		backend.Must(t, w.Put(ctx, failing))
@@ -299,7 +299,7 @@ func TestWriterKeepsTheFirstError(t *testing.T) {
 		}
 		backend.Must(t, w.Close())
 		b.Do(t, "DEL", "{test}:hash") // which no index knows
-		got, err := cache.All(ctx, wildkey.MustParsePattern("**"))
+		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
 		if diff := cmp.Diff([]string{"b=v", "changed=old"}, backend.Entries(got)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
@@ -320,7 +320,7 @@ func TestWriterClosesWhileOthersWait(t *testing.T) {
 				<-closing
 				late = w.Put(ctx, backend.Rec(wildkey.K("retry"), "v"))
 			}})
-		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present}))
+		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present()}))
 		<-g.entered
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("b"), "v")))
 		short, cancel := context.WithTimeout(ctx, 10*time.Millisecond)
@@ -345,10 +345,10 @@ func TestWriterClosesWhileOthersWait(t *testing.T) {
 }
 
 // TestWriterMergesWithinBounds: a Writer puts no more into a call than
-// Options.PageBytes or one larger record.
+// Options.CallBytes or one larger record.
 func TestWriterMergesWithinBounds(t *testing.T) {
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{PageBytes: 10_000})
+		cache := b.Cache(t, wildkey.Options{CallBytes: 10_000})
 		backend.Must(t, cache.Load(ctx))
 		g := newGate(b.Client)
 		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})

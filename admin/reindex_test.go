@@ -1,4 +1,4 @@
-package wildkey_test
+package admin_test
 
 import (
 	"slices"
@@ -14,7 +14,7 @@ import (
 
 func TestReindexRestoresLostIndexes(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{MaxRecords: 10})
+		cache := b.Cache(t, wildkey.Options{CallRecords: 10})
 		for n := range 25 {
 			backend.Must(t, cache.Put(ctx,
 				wildkey.Record{Key: wildkey.K("expires", n), TTL: time.Hour},

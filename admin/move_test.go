@@ -1,4 +1,4 @@
-package wildkey_test
+package admin_test
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ import (
 
 var moves = []struct{ from, to wildkey.Options }{
 	{wildkey.Options{Shards: 1}, wildkey.Options{Shards: 12, ShardSegments: 2}},
-	{wildkey.Options{Shards: 12, PageLimit: 3}, wildkey.Options{Shards: 1, MaxRecords: 2}},
+	{wildkey.Options{Shards: 12, PageLimit: 3}, wildkey.Options{Shards: 1, CallRecords: 2}},
 	{wildkey.Options{Shards: 4}, wildkey.Options{Shards: 7, Namespace: "test-7"}},
 	{wildkey.Options{Shards: 1, PageReads: 7}, wildkey.Options{Shards: 1, Namespace: "other"}},
 }
@@ -93,7 +93,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 			}
 			clear(found)
 			for _, cache := range []*wildkey.Cache{from, to} {
-				all, err := cache.All(ctx, everything)
+				all, err := cache.Collect(ctx, everything)
 				backend.Must(t, err)
 				for _, entry := range all {
 					found[entry.Key.String()] = string(entry.Value)
@@ -141,7 +141,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 
 // unbounded leaves the bounds to those who move.
 func unbounded(options wildkey.Options) wildkey.Options {
-	options.MaxRecords, options.PageLimit, options.PageReads = 0, 0, 0
+	options.CallRecords, options.PageLimit, options.PageReads = 0, 0, 0
 	return options
 }
 
@@ -181,7 +181,7 @@ func TestMoveToGoesOn(t *testing.T) {
 			if _, err := from.MoveTo(ctx, to); err != nil {
 				t.Fatalf("MoveTo after a stop at call %d: %v", stopAt, err)
 			}
-			found, err := to.All(ctx, wildkey.MustParsePattern("**"))
+			found, err := to.Collect(ctx, wildkey.MustParsePattern("**"))
 			backend.Must(t, err)
 			if diff := cmp.Diff(want, backend.Entries(found)); diff != "" {
 				t.Errorf("after a stop at call %d (-want +got)\n%s", stopAt, diff)
