@@ -18,6 +18,7 @@ var zsetCommands = []*command{
 	oneKey("zlexcount", 4, readOnly|fast|reads, cmdZLexCount),
 	oneKey("zrank", 3, readOnly|fast|reads, cmdZRank),
 	oneKey("zrevrank", 3, readOnly|fast|reads, cmdZRevRank),
+	oneKey("zrandmember", -2, readOnly|reads, cmdZRandMember),
 	oneKey("zrange", -4, readOnly|reads, func(e *Engine, args []string) any { return e.zrange(args, zrange{}, true) }),
 	oneKey("zrevrange", -4, readOnly|reads, func(e *Engine, args []string) any {
 		return e.zrange(args, zrange{reverse: true}, false)

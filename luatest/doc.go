@@ -37,8 +37,8 @@
 //	keys       DEL EXISTS EXPIRE EXPIREAT EXPIRETIME KEYS PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PTTL SCAN TTL TYPE
 //	keys       UNLINK
 //	strings    APPEND DECR DECRBY GET GETDEL GETEX INCR INCRBY MGET MSET PSETEX SET SETEX SETNX STRLEN
-//	zsets      ZADD ZCARD ZCOUNT ZINCRBY ZLEXCOUNT ZMSCORE ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANK ZREM
-//	zsets      ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK
+//	zsets      ZADD ZCARD ZCOUNT ZINCRBY ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE
+//	zsets      ZRANK ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK
 //	zsets      ZSCAN ZSCORE
 //	hashes     HDEL HEXISTS HGET HGETALL HINCRBY HLEN HMGET HSET
 //	scripts    EVAL EVALSHA EVALSHA_RO EVAL_RO SCRIPT
@@ -108,7 +108,8 @@
 //     a server. CLUSTER KEYSLOT answers although there is no cluster.
 //   - Ranges by member over a set whose scores differ, which Redis leaves open.
 //   - collectgarbage("count") and gcinfo report a use that does not vary, and
-//     math.random starts from the same seed in each engine.
+//     math.random starts from the same seed in each engine, as do the choices
+//     of ZRANDMEMBER ([Engine.SetRandomSeed]).
 //
 // Scripts run on gopher-lua, and it shows in these places: a script on the left,
 // then what Redis answers, then what the engine does.

@@ -2,6 +2,7 @@ package luatest
 
 import (
 	"errors"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strings"
@@ -52,6 +53,7 @@ type Engine struct {
 	maxMemory int64
 	trace     []*Call
 	sandbox   *sandbox // made by the first script that runs
+	random    rand.PCG // of ZRANDMEMBER
 
 	maxInstructions int64
 	instructions    int64 // since the last ResetTrace
@@ -135,7 +137,7 @@ func (e *Engine) Clone() *Engine {
 	for digest, s := range e.scripts {
 		c.scripts[digest] = s
 	}
-	c.gate, c.maxMemory = e.gate, e.maxMemory
+	c.gate, c.maxMemory, c.random = e.gate, e.maxMemory, e.random
 	c.maxInstructions, c.coverage, c.portable = e.maxInstructions, e.coverage, e.portable
 	return c
 }

@@ -85,6 +85,7 @@ var notDrawn = map[string]string{
 	"script|flush":    "comes before each sequence",
 	"select":          "there is database 0 only",
 	"time":            "brackets each command",
+	"zrandmember":     "chooses at random",
 }
 
 // sources are scripts by themselves, for SCRIPT LOAD and the digests.
