@@ -10,7 +10,7 @@ import (
 type breach struct {
 	Kind   string `json:"breach"`
 	Tag    string `json:"tag"`
-	Key    string `json:"key"` // quoted, where it is none
+	Key    string `json:"key"` // escaped, where it is not encoded
 	Detail string `json:"detail"`
 	Repair string `json:"repair"`
 }
@@ -32,8 +32,8 @@ func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) 
 	key, err := wildkey.ParseKey(text)
 	switch {
 	case err != nil:
-		detail := fmt.Sprintf("%s has no encoded key in its name", plain(name))
-		return breach{"foreign", tag, plain(text), detail, foreignRepair}, true
+		detail := fmt.Sprintf("%s has no encoded key in its name", escaped(name))
+		return breach{"foreign", tag, escaped(text), detail, foreignRepair}, true
 	case layout.Shard(key) != shard:
 		detail := fmt.Sprintf("it is in %s, and its shard is %s", tag, layout.Tag(layout.Shard(key)))
 		repair := fmt.Sprintf("put it anew, then UNLINK %s and wildkey sweep", name)
@@ -44,8 +44,8 @@ func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) 
 
 // entryBreach returns what is wrong with an index entry that has this score.
 func entryBreach(layout wildkey.Layout, shard int, member string, score float64, stale bool) (breach, bool) {
-	b := breach{Tag: layout.Tag(shard), Key: plain(member)}
-	b.Repair = fmt.Sprintf("ZREM %s %s", layout.Index(shard), forRedisCLI(member))
+	b := breach{Tag: layout.Tag(shard), Key: escaped(member)}
+	b.Repair = fmt.Sprintf("ZREM %s %s", layout.Index(shard), b.Key)
 	_, err := wildkey.ParseKey(member)
 	switch {
 	case err != nil:

@@ -48,7 +48,8 @@ func TestCheckWhileOthersWrite(t *testing.T) {
 	})
 }
 
-// TestCheckRepairInRedisCLI has redis-cli do what check says, of an entry with every byte in it.
+// TestCheckRepairInRedisCLI has redis-cli do what check says, of an entry with
+// every byte in it. A shell that is given the line does nothing else.
 func TestCheckRepairInRedisCLI(t *testing.T) {
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
 		member := "\u200b é "
@@ -62,6 +63,9 @@ func TestCheckRepairInRedisCLI(t *testing.T) {
 		must(t, json.Unmarshal([]byte(output), &found))
 		file := filepath.Join(t.TempDir(), "repair")
 		must(t, os.WriteFile(file, []byte(found.Repair+"\n"), 0o666))
+		if output, _ := run("set -- " + found.Repair + "; echo $#"); output != "3\n" {
+			t.Errorf("a shell takes %s for something else: %q", found.Repair, output)
+		}
 		if output, _ := run("redis-cli < " + file); output != "1\n" {
 			t.Errorf("redis-cli says %q to %s", output, found.Repair)
 		}
