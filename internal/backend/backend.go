@@ -4,6 +4,7 @@ package backend
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -79,6 +80,11 @@ func Cache(t testing.TB, client wildkey.Client, options wildkey.Options) *wildke
 func (b *Backend) Cache(t testing.TB, options wildkey.Options) *wildkey.Cache {
 	t.Helper()
 	return Cache(t, b.Client, options)
+}
+
+// Tag returns the hash tag of the shard in which a key lies.
+func Tag(cache *wildkey.Cache, key wildkey.Key) string {
+	return cache.Layout().Tag(cache.Layout().Shard(key))
 }
 
 // Warm has the cache load its scripts and find out whether the server has
@@ -181,6 +187,17 @@ func (b *Backend) LacksReadOnlyScripts() bool {
 // Rec returns a record that leaves its TTL to the Cache.
 func Rec(key wildkey.Key, value string) wildkey.Record {
 	return wildkey.Record{Key: key, Value: []byte(value)}
+}
+
+// Source yields the items, as a source of PutEach that does not fail.
+func Source[T any](items ...T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+	}
 }
 
 // Entries writes entries as "key=value", so that tests can list those that they expect.

@@ -63,20 +63,36 @@ func CalledCommands(t testing.TB, script wildkey.Script) []string {
 	return slices.Sorted(maps.Keys(written))
 }
 
-var callFormula = regexp.MustCompile(`calls: (?:at most )?([^,\n]+)(?:, for values ([^,\n]+))?`)
+// A formula of a COST line, as in "1 + 2 * ceil(n / 1000)".
+const formula = `((?:\w+|ceil\(\w+ / \d+\))(?: [+*] (?:ceil\(\w+ / \d+\)|\w+))*)`
+
+var (
+	callFormula = regexp.MustCompile(`calls: (?:at most )?` + formula)
+	insteadFor  = regexp.MustCompile(`, for (\w+) ` + formula)
+	moreFor     = regexp.MustCompile(formula + ` for ([a-z]+(?: and [a-z]+)?)`)
+)
 
 // CallBudget is the number of redis.calls that the COST line of a script names,
 // worked out by the backend for variables that locals assigns, as in
-// "local n, M = 3, 2". values chooses the formula of a call that returns values.
-func CallBudget(t testing.TB, b *backend.Backend, script, locals string, values bool) int {
+// "local n, M = 3, 2". reply is the reply that the call asks for, where the COST
+// line tells replies apart: "values" of delete.lua, a want of match.lua.
+func CallBudget(t testing.TB, b *backend.Backend, script, locals, reply string) int {
 	t.Helper()
-	found := callFormula.FindStringSubmatch(Text(corpus.Script(script), "COST"))
+	cost := Text(corpus.Script(script), "COST")
+	found := callFormula.FindStringSubmatch(cost)
 	if found == nil {
 		t.Fatalf("the COST of %s.lua names no calls", script)
 	}
-	formula := found[1]
-	if values {
-		formula = found[2]
+	calls := found[1]
+	for _, other := range insteadFor.FindAllStringSubmatch(cost, -1) {
+		if other[1] == reply {
+			calls = other[2]
+		}
 	}
-	return int(b.Do(t, "EVAL", "local ceil = math.ceil; "+locals+"; return "+formula, 0).(int64))
+	for _, more := range moreFor.FindAllStringSubmatch(cost, -1) {
+		if slices.Contains(strings.Split(more[2], " and "), reply) {
+			calls += " + " + more[1]
+		}
+	}
+	return int(b.Do(t, "EVAL", "local ceil = math.ceil; "+locals+"; return "+calls, 0).(int64))
 }
