@@ -131,6 +131,15 @@ func TestMostRecordsOfACall(t *testing.T) {
 		number("Touch", most, n, err)
 		n, err = cache.Count(ctx, wildkey.MustParsePattern("**"))
 		number("Count", most, n, err)
+		var more []wildkey.Record // so that a page has more than unpack is good for
+		for n := range most {
+			more = append(more, backend.Rec(wildkey.K("more", n), ""))
+		}
+		backend.Must(t, cache.Put(ctx, more...))
+		n, err = cache.Count(ctx, wildkey.MustParsePattern("**"))
+		number("Count of all", 2*most, n, err)
+		n, err = cache.DeleteMatch(ctx, wildkey.MustParsePattern("more:*"))
+		number("DeleteMatch", most, n, err)
 		page, err := cache.Page(ctx, wildkey.MustParsePattern("new:*"), wildkey.PageOptions{})
 		backend.Must(t, err)
 		if diff := cmp.Diff(keys, keysOf(page.Entries)); diff != "" || page.Cursor != "" {
@@ -148,6 +157,9 @@ func TestMostRecordsOfACall(t *testing.T) {
 			t.Errorf("Apply anew: %v", err)
 		}
 		const deleted = (most + 2) / 3
+		if n := b.Client.ZCard(ctx, "{test}/keys").Val(); n != most-deleted {
+			t.Errorf("the index has %d entries, want %d", n, most-deleted)
+		}
 		values, err = cache.GetMany(ctx, keys...)
 		backend.Must(t, err)
 		for i, value := range values {
