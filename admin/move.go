@@ -56,7 +56,11 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 			}
 		}
 	}
-	return moved, flush()
+	if err := flush(); err != nil {
+		return moved, err
+	}
+	_, err = from.Sweep(ctx)
+	return moved, err
 }
 
 // moveBatch copies the records, and deletes those that have arrived.
