@@ -34,8 +34,8 @@ type Options struct {
 // Writer does operations on a Cache in the background, in each shard in the order
 // of its calls. Consecutive calls are merged into one Apply, up to
 // Options.CallRecords and CallBytes of the Cache and up to a key that comes twice.
-// Operations with a condition, or KeepTTL, go alone. The operations of one call are never
-// split. A Writer is safe for concurrent use.
+// Operations with a condition, or KeepTTL, go alone. The operations of one call are
+// never split. A Writer is safe for concurrent use.
 type Writer struct {
 	cache   *wildkey.Cache
 	options Options
