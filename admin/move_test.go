@@ -30,7 +30,7 @@ var moves = []struct {
 	{"1 to 12", wildkey.Options{}, wildkey.Options{Shards: 12, ShardSegments: 2}},
 	{"12 to 1", wildkey.Options{Shards: 12, PageLimit: 3}, wildkey.Options{CallRecords: 2}},
 	{"4 to 7", wildkey.Options{Shards: 4}, wildkey.Options{Shards: 7}},
-	{"7 to 4", wildkey.Options{Shards: 7, CallRecords: 3}, wildkey.Options{Shards: 4}},
+	{"7 to 4", wildkey.Options{Shards: 7}, wildkey.Options{Shards: 4}},
 	{"4 by one segment to 4 by two", wildkey.Options{Shards: 4}, wildkey.Options{Shards: 4, ShardSegments: 2}},
 	{"one namespace to another", wildkey.Options{PageReads: 7}, wildkey.Options{Namespace: "other"}},
 }
