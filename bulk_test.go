@@ -21,7 +21,7 @@ import (
 // outcomesOf gives PutEach the records and lists what it says of each.
 func outcomesOf(t *testing.T, cache *wildkey.Cache, records []wildkey.Record) (outcomes []error, written int, first error) {
 	t.Helper()
-	written, first = cache.PutEach(ctx, slices.Values(records), func(record wildkey.Record, err error) {
+	written, first = cache.PutEach(ctx, backend.Source(records...), func(record wildkey.Record, err error) {
 		if want := records[len(outcomes)].Key; record.Key.String() != want.String() {
 			t.Errorf("outcome %d is that of %s, want %s", len(outcomes), record.Key, want)
 		}
@@ -73,9 +73,9 @@ func TestPutEachIsPutInTurn(t *testing.T) {
 				t.Errorf("outcomes (-single +bulk)\n%s", diff)
 			}
 			everything := wildkey.MustParsePattern("**")
-			left, err := single.All(ctx, everything)
+			left, err := single.Collect(ctx, everything)
 			backend.Must(t, err)
-			found, err := bulk.All(ctx, everything)
+			found, err := bulk.Collect(ctx, everything)
 			backend.Must(t, err)
 			if diff := cmp.Diff(backend.Entries(left), backend.Entries(found)); diff != "" {
 				t.Errorf("records (-single +bulk)\n%s", diff)
@@ -90,9 +90,8 @@ func TestPutEachIsPutInTurn(t *testing.T) {
 // TestPutEachFailsOneByOne: what cannot be written keeps nothing else away.
 func TestPutEachFailsOneByOne(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		options := wildkey.Options{Shards: 7, ShardSegments: 1}
-		cache := b.Cache(t, options)
-		foreign := backend.Tag(wildkey.K("a"), options)
+		cache := b.Cache(t, wildkey.Options{Shards: 7})
+		foreign := backend.Tag(cache, wildkey.K("a"))
 		b.Do(t, "SET", foreign+"/keys", "foreign")
 		records := []wildkey.Record{backend.Rec(wildkey.K("a", ""), "v"), backend.Rec(nil, "v"), {Key: wildkey.K("c"), TTL: 1}}
 		for n := range 100 {
@@ -106,7 +105,7 @@ func TestPutEachFailsOneByOne(t *testing.T) {
 		}
 		for i, err := range outcomes[3:] {
 			_, missing := cache.Get(ctx, records[i+3].Key)
-			if backend.Tag(records[i+3].Key, options) == foreign {
+			if backend.Tag(cache, records[i+3].Key) == foreign {
 				if lost++; !redis.HasErrorPrefix(err, "WRONGTYPE") || missing != wildkey.ErrNotFound {
 					t.Errorf("%s, where a string is in the place of the index: %v, Get %v", records[i+3].Key, err, missing)
 				}
@@ -127,7 +126,7 @@ func TestPutEachTakesFewCalls(t *testing.T) {
 		b.Client.AddHook(backend.Hook{Before: func(commands []redis.Cmder) {
 			calls.Add(1)
 			if commands[0].Name() == "evalsha" {
-				n := int64(commands[0].Args()[2].(int) - 2)
+				n := int64(commands[0].Args()[2].(int) - 1)
 				if sent.Add(n); n > 250 {
 					t.Errorf("a call has %d records", n)
 				}
@@ -181,16 +180,16 @@ func TestPutEachIsBounded(t *testing.T) {
 		var calls []int
 		b.Client.AddHook(backend.Hook{Before: func(commands []redis.Cmder) {
 			if commands[0].Name() == "evalsha" {
-				calls = append(calls, commands[0].Args()[2].(int)-2)
+				calls = append(calls, commands[0].Args()[2].(int)-1)
 			}
 		}})
 		cache := b.Cache(t, wildkey.Options{CallBytes: limit})
 		backend.Must(t, cache.Load(ctx))
 		held, most := 0, 0
-		_, err := cache.PutEach(ctx, func(yield func(wildkey.Record) bool) {
+		_, err := cache.PutEach(ctx, func(yield func(wildkey.Record, error) bool) {
 			for _, record := range records {
 				held += len(record.Value)
-				if most = max(most, held); !yield(record) {
+				if most = max(most, held); !yield(record, nil) {
 					return
 				}
 			}
@@ -214,8 +213,8 @@ func TestPutEachEndsWithItsContext(t *testing.T) {
 		cache := b.Cache(t, wildkey.Options{CallRecords: 10, Shards: 2})
 		stopping, stop := context.WithCancel(ctx)
 		read := 0
-		endless := func(yield func(wildkey.Record) bool) {
-			for yield(backend.Rec(wildkey.K(read), "v")) {
+		endless := func(yield func(wildkey.Record, error) bool) {
+			for yield(backend.Rec(wildkey.K(read), "v"), nil) {
 				read++
 			}
 		}
@@ -233,5 +232,118 @@ func TestPutEachEndsWithItsContext(t *testing.T) {
 		if written != 0 || !redis.IsOOMError(err) || !redis.IsOOMError(outcomes[0]) || !redis.IsOOMError(outcomes[1]) {
 			t.Errorf("on a full server: %d, %v, %v", written, err, outcomes)
 		}
+	})
+}
+
+// TestPutEachOfAFailingSource writes the records before the failure, and no more.
+func TestPutEachOfAFailingSource(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache, failure := b.Cache(t, wildkey.Options{CallRecords: 10, Shards: 2}), errors.New("the file ends here")
+		for _, row := range []struct {
+			before  int
+			invalid bool // the record before the failure
+			written int
+			want    error
+		}{
+			{0, false, 0, failure}, {1, false, 1, failure}, {19, false, 19, failure}, {20, false, 20, failure}, {45, false, 45, failure},
+			{45, true, 44, wildkey.ErrInvalidTTL}, // the first error counts
+		} {
+			b.Do(t, "FLUSHALL")
+			source := func(yield func(wildkey.Record, error) bool) {
+				for n := range row.before {
+					record := backend.Rec(wildkey.K(n), "v")
+					if row.invalid && n == row.before-1 {
+						record.TTL = -1
+					}
+					if !yield(record, nil) {
+						return
+					}
+				}
+				if yield(backend.Rec(wildkey.K("failed"), "v"), failure) {
+					t.Error("PutEach goes on after a failure of its source")
+				}
+			}
+			outcomes := 0
+			n, err := cache.PutEach(ctx, source, func(wildkey.Record, error) { outcomes++ })
+			if n != row.written || !errors.Is(err, row.want) || outcomes != row.before {
+				t.Errorf("after %d records: %d, %v, %d outcomes", row.before, n, err, outcomes)
+			}
+			if n, err := cache.Count(ctx, wildkey.MustParsePattern("**")); n != row.written || err != nil {
+				t.Errorf("after %d records: Count: %d, %v", row.before, n, err)
+			}
+		}
+	})
+}
+
+// TestDeleteEachAndTouchEach give each key its outcome, and count the live records.
+func TestDeleteEachAndTouchEach(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		for _, shards := range []int{1, 7} {
+			cache := b.Cache(t, wildkey.Options{CallRecords: 10, Shards: shards})
+			var keys []wildkey.Key
+			for n := range 100 {
+				keys = append(keys, wildkey.K(n))
+				if n < 60 {
+					backend.Must(t, cache.Put(ctx, backend.Rec(keys[n], "v")))
+				}
+			}
+			keys[99] = wildkey.K("invalid", "")
+			keys[98] = keys[0] // twice
+			var invalid []int
+			told := 0
+			outcome := func(key wildkey.Key, err error) {
+				if key.String() != keys[told].String() {
+					t.Errorf("outcome %d is that of %s, want %s", told, key, keys[told])
+				}
+				if err != nil {
+					invalid = append(invalid, told)
+				}
+				told++
+			}
+			check := func(verb string, n, want int, err, wantErr error) {
+				t.Helper()
+				if n != want || !errors.Is(err, wantErr) || told != 100 || !slices.Equal(invalid, []int{99}) {
+					t.Errorf("%s of %d shards: %d, %v, %d outcomes, invalid are %d", verb, shards, n, err, told, invalid)
+				}
+				told, invalid = 0, nil
+			}
+			n, err := cache.TouchEach(ctx, 2*time.Hour, backend.Source(keys...), outcome)
+			check("TouchEach", n, 61, err, wildkey.ErrInvalidKey)
+			for entry, err := range cache.Match(ctx, wildkey.MustParsePattern("*"), wildkey.WithTTL()) {
+				if backend.Must(t, err); entry.TTL <= time.Hour {
+					t.Errorf("after TouchEach of %d shards %s has %v", shards, entry.Key, entry.TTL)
+				}
+			}
+			n, err = cache.DeleteEach(ctx, backend.Source(keys...), outcome)
+			check("DeleteEach", n, 60, err, wildkey.ErrInvalidKey)
+			if n := b.Client.DBSize(ctx).Val(); n != 0 {
+				t.Errorf("after DeleteEach of %d shards %d Redis keys are left", shards, n)
+			}
+			n, err = cache.TouchEach(ctx, 0, backend.Source(keys[:3]...), nil)
+			if n != 0 || !errors.Is(err, wildkey.ErrInvalidTTL) {
+				t.Errorf("TouchEach with 0: %d, %v", n, err)
+			}
+		}
+	})
+}
+
+// TestPutEachOfAKeyThatComesTwice writes both, in their order, in two calls.
+func TestPutEachOfAKeyThatComesTwice(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		backend.Must(t, cache.Load(ctx))
+		calls := b.CountCalls()
+		a, c := wildkey.K("a"), wildkey.K("c")
+		outcomes, written, err := outcomesOf(t, cache, []wildkey.Record{
+			backend.Rec(a, "1"), backend.Rec(c, "1"), backend.Rec(a, "2"),
+			{Key: c, Value: []byte("2"), If: wildkey.Equal([]byte("1"))}, {Key: c, Value: []byte("3"), If: wildkey.Equal([]byte("1"))},
+		})
+		if written != 4 || !errors.Is(err, wildkey.ErrCondition) || !errors.Is(outcomes[4], wildkey.ErrCondition) {
+			t.Errorf("PutEach: %d, %v, %v", written, err, outcomes)
+		}
+		if n := calls.Load(); n != 3 {
+			t.Errorf("PutEach takes %d calls, want 3", n)
+		}
+		backend.WantAll(t, cache, "**", "a=2", "c=2")
 	})
 }

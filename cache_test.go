@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -18,48 +19,6 @@ import (
 )
 
 var ctx = context.Background()
-
-func TestPutConditions(t *testing.T) {
-	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{})
-		key, other := wildkey.K("a"), wildkey.K("b")
-		for _, step := range []struct {
-			name  string
-			value string
-			when  wildkey.Condition
-			want  error
-		}{
-			{"present where there is none", "1", wildkey.Present(), wildkey.ErrCondition},
-			{"equal where there is none", "1", wildkey.Equal(nil), wildkey.ErrCondition},
-			{"absent where there is none", "1", wildkey.Absent(), nil},
-			{"absent where there is one", "2", wildkey.Absent(), wildkey.ErrCondition},
-			{"equal to another value", "2", wildkey.Equal([]byte("x")), wildkey.ErrCondition},
-			{"equal to the value", "2", wildkey.Equal([]byte("1")), nil},
-			{"present where there is one", "", wildkey.Present(), nil},
-			{"equal to the empty value", "*", wildkey.Equal(nil), nil},
-			{"equal to a value that looks like a condition", "3", wildkey.Equal([]byte("*")), nil},
-		} {
-			before, _ := cache.Get(ctx, key)
-			err := cache.Put(ctx, backend.Rec(other, step.name), wildkey.Record{Key: key, Value: []byte(step.value), If: step.when})
-			if !errors.Is(err, step.want) {
-				t.Errorf("%s: %v, want %v", step.name, err, step.want)
-			}
-			if err != nil && !strings.Contains(err.Error(), "record 2") {
-				t.Errorf("%s: %v does not name the record", step.name, err)
-			}
-			want, wantOther := step.value, step.name
-			if step.want != nil {
-				want, wantOther = string(before), ""
-			}
-			if got, _ := cache.Get(ctx, key); string(got) != want {
-				t.Errorf("%s: the value is %q, want %q", step.name, got, want)
-			}
-			if got, _ := cache.Take(ctx, other); string(got) != wantOther {
-				t.Errorf("%s: the record beside it is %q, want %q", step.name, got, wantOther)
-			}
-		}
-	})
-}
 
 func TestGetManyTellsEmptyFromAbsent(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
@@ -105,39 +64,6 @@ func TestTakeGivesTheValueOnce(t *testing.T) {
 	})
 }
 
-func TestTouch(t *testing.T) {
-	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{TTL: time.Hour})
-		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "1"), backend.Rec(wildkey.K("a", "b"), "2"), backend.Rec(wildkey.K("c"), "3")))
-		ttl := func(name string) time.Duration { // to the minute; -1 if there is none
-			left := b.Client.PTTL(ctx, "{test}:"+name).Val()
-			if left < 0 {
-				return left
-			}
-			return left.Round(time.Minute)
-		}
-
-		if n, err := cache.Touch(ctx, 2*time.Hour, wildkey.K("a"), wildkey.K("absent")); n != 1 || err != nil {
-			t.Errorf("Touch: %d, %v", n, err)
-		}
-		if n, err := cache.TouchMatch(ctx, wildkey.NoExpiry, wildkey.MustParsePattern("a:**")); n != 2 || err != nil {
-			t.Errorf("TouchMatch: %d, %v", n, err)
-		}
-		if got := ttl("a:b"); got != -1 {
-			t.Errorf("after NoExpiry the TTL is %v", got)
-		}
-		if n, err := cache.Touch(ctx, 0, wildkey.K("a")); n != 1 || err != nil {
-			t.Errorf("Touch with 0: %d, %v", n, err)
-		}
-		if got := ttl("a"); got != time.Hour {
-			t.Errorf("after a TTL of 0, for Options.TTL, it is %v", got)
-		}
-		if got := ttl("c"); got != time.Hour {
-			t.Errorf("the TTL of a record that no call named is %v", got)
-		}
-	})
-}
-
 func TestDeleteMatchInBatches(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{CallRecords: 7, PageLimit: 5, PageReads: 3})
@@ -176,7 +102,7 @@ func TestIteration(t *testing.T) {
 		}
 		for _, text := range []string{"**", "*", "*:x", "*:x:**", "4:**", "4*:**", "4*:x", "a:x:*", "*:*:a", "4", "none"} {
 			pattern := wildkey.MustParsePattern(text)
-			want, err := whole.All(ctx, pattern)
+			want, err := whole.Collect(ctx, pattern)
 			backend.Must(t, err)
 			if !slices.IsSortedFunc(want, func(a, b wildkey.Entry) int { return strings.Compare(a.Key.String(), b.Key.String()) }) {
 				t.Errorf("%s: %q is not in byte order", text, backend.Entries(want))
@@ -193,16 +119,25 @@ func TestIteration(t *testing.T) {
 				if n, err := cache.Count(ctx, pattern); n != len(want) || err != nil {
 					t.Errorf("%s with %+v: Count: %d, %v, want %d", text, options, n, err, len(want))
 				}
-				n := 0
+				var keys []wildkey.Entry
 				for key, err := range cache.MatchKeys(ctx, pattern) {
 					backend.Must(t, err)
-					if n >= len(want) || key.String() != want[n].Key.String() {
-						t.Errorf("%s with %+v: MatchKeys has %s at %d", text, options, key, n)
-					}
-					n++
+					keys = append(keys, wildkey.Entry{Key: key, Value: []byte(strings.Repeat("v", len(key.String())))})
 				}
-				if n != len(want) {
-					t.Errorf("%s with %+v: MatchKeys: %d keys, want %d", text, options, n, len(want))
+				if diff := cmp.Diff(backend.Entries(want), backend.Entries(keys)); diff != "" {
+					t.Errorf("MatchKeys of %s with %+v (-want +got)\n%s", text, options, diff)
+				}
+				var paged []wildkey.Entry
+				for page := (wildkey.PageOptions{WithTTL: true}); ; {
+					found, err := cache.Page(ctx, pattern, page)
+					backend.Must(t, err)
+					paged = append(paged, found.Entries...)
+					if page.Cursor = found.Cursor; page.Cursor == "" {
+						break
+					}
+				}
+				if diff := cmp.Diff(backend.Entries(want), backend.Entries(paged)); diff != "" {
+					t.Errorf("pages of %s with %+v (-want +got)\n%s", text, options, diff)
 				}
 			}
 		}
@@ -247,14 +182,26 @@ func TestRoundTrips(t *testing.T) {
 			}},
 			{"Get", 1, func() error { _, err := cache.Get(ctx, key); return err }},
 			{"GetMany", 1, func() error { _, err := cache.GetMany(ctx, key, key); return err }},
-			{"Touch", 1, func() error { _, err := cache.Touch(ctx, 0, key); return err }},
-			{"All", 1, func() error { _, err := cache.Collect(ctx, under); return err }},
+			{"GetTouch", 1, func() error { _, err := cache.GetTouch(ctx, time.Hour, key); return err }},
+			{"TTL", 1, func() error { _, err := cache.TTL(ctx, key); return err }},
+			{"Apply", 1, func() error { _, err := cache.Apply(ctx, wildkey.OpTouch(key, time.Hour)); return err }},
+			{"Touch", 1, func() error { _, err := cache.Touch(ctx, time.Hour, key); return err }},
+			{"Collect", 1, func() error { _, err := cache.Collect(ctx, under); return err }},
+			{"Page", 1, func() error {
+				_, err := cache.Page(ctx, under, wildkey.PageOptions{WithTTL: true})
+				return err
+			}},
 			{"Count", 1, func() error { _, err := cache.Count(ctx, under); return err }},
-			{"TouchMatch", 2, func() error { _, err := cache.TouchMatch(ctx, 0, under); return err }},
+			{"TouchMatch", 2, func() error { _, err := cache.TouchMatch(ctx, time.Hour, under); return err }},
 			{"Take", 1, func() error { _, err := cache.Take(ctx, key); return err }},
 			{"DeleteMatch", 2, func() error { _, err := cache.DeleteMatch(ctx, under); return err }},
 			{"Delete", 1, func() error { _, err := cache.Delete(ctx, key); return err }},
 			{"Put of nothing", 0, func() error { return cache.Put(ctx) }},
+			{"Apply of nothing", 0, func() error { _, err := cache.Apply(ctx); return err }},
+			{"PutEach of nothing", 0, func() error {
+				_, err := cache.PutEach(ctx, backend.Source[wildkey.Record](), nil)
+				return err
+			}},
 			{"GetMany of nothing", 0, func() error { _, err := cache.GetMany(ctx); return err }},
 			{"Delete of nothing", 0, func() error { _, err := cache.Delete(ctx); return err }},
 		} {
@@ -277,7 +224,7 @@ func TestNamespacesAreApart(t *testing.T) {
 			backend.Must(t, b.Cache(t, wildkey.Options{Namespace: name}).Put(ctx, backend.Rec(key, name)))
 		}
 		for _, name := range names {
-			got, err := b.Cache(t, wildkey.Options{Namespace: name}).All(ctx, wildkey.MustParsePattern("**"))
+			got, err := b.Cache(t, wildkey.Options{Namespace: name}).Collect(ctx, wildkey.MustParsePattern("**"))
 			backend.Must(t, err)
 			if diff := cmp.Diff([]string{"a=" + name}, backend.Entries(got)); diff != "" {
 				t.Errorf("namespace %q (-want +got)\n%s", name, diff)
@@ -302,15 +249,18 @@ func TestMatchRunsReadOnly(t *testing.T) {
 			mayRead, evalsha, refusal = "~{test}*", "+evalsha", "The user executing the script can't run this command"
 		}
 		b.Do(t, "ACL", "SETUSER", "reader", "on", ">secret", mayRead, evalsha,
-			"+get", "+mget", "+zcount", "+zrangebylex", "+zscore", "+time")
+			"+exists", "+mget", "+pttl", "+zrangebylex")
 		reader := redis.NewClient(&redis.Options{Addr: b.Server.Addr, Username: "reader", Password: "secret"})
 		defer reader.Close()
-		reading, err := wildkey.New(reader, wildkey.Options{Namespace: "test", TTL: time.Hour, ReadOnly: true, Preloaded: true})
+		reading, err := wildkey.New(reader, wildkey.Options{Namespace: "test", TTL: time.Hour, LeaveStale: true, Preloaded: true})
 		backend.Must(t, err)
-		got, err := reading.All(ctx, wildkey.MustParsePattern("**"))
+		got, err := reading.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
 		if diff := cmp.Diff([]string{"a=v"}, backend.Entries(got)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"a=v 1h0m0s"}, recordsOf(t, reading)); diff != "" {
+			t.Errorf("with TTL (-want +got)\n%s", diff)
 		}
 		if n, err := reading.Count(ctx, wildkey.MustParsePattern("*")); n != 1 || err != nil {
 			t.Errorf("Count: %d, %v", n, err)
@@ -321,31 +271,7 @@ func TestMatchRunsReadOnly(t *testing.T) {
 	})
 }
 
-// TestClockSetBack: no record comes back that the indexes have forgotten.
-func TestClockSetBack(t *testing.T) {
-	everything := wildkey.MustParsePattern("**")
-	for name, forget := range map[string]func(*wildkey.Cache) error{
-		"Put":   func(cache *wildkey.Cache) error { return cache.Put(ctx, backend.Rec(wildkey.K("b"), "v")) },
-		"Sweep": func(cache *wildkey.Cache) error { _, err := cache.Sweep(ctx); return err },
-		"All":   func(cache *wildkey.Cache) error { _, err := cache.Collect(ctx, everything); return err },
-	} {
-		t.Run(name, func(t *testing.T) {
-			backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-				cache, start := b.Cache(t, wildkey.Options{}), b.Engine.Now()
-				backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
-				b.Pass(2 * time.Hour)
-				backend.Must(t, forget(cache))
-				b.Engine.SetNow(start)
-				_, err := cache.Get(ctx, wildkey.K("a"))
-				if listed := b.Client.ZScore(ctx, "{test}/keys", "a").Err() == nil; listed || err != wildkey.ErrNotFound {
-					t.Errorf("listed: %t; Get: %v", listed, err)
-				}
-			})
-		})
-	}
-}
-
-// TestForeignEntries has in the order index what no Cache writes.
+// TestForeignEntries has in the index what no Cache writes.
 func TestForeignEntries(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		cache, everything := b.Cache(t, wildkey.Options{PageLimit: 2}), wildkey.MustParsePattern("**")
@@ -358,7 +284,7 @@ func TestForeignEntries(t *testing.T) {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 		if diff := cmp.Diff([]string{"a", "b"}, b.Members(t)); diff != "" {
-			t.Errorf("order index after a walk (-want +got)\n%s", diff)
+			t.Errorf("index after a walk (-want +got)\n%s", diff)
 		}
 		b.Do(t, "ZADD", "{test}/keys", 0, "not canonical")
 		if n, err := cache.DeleteMatch(ctx, everything); n != 2 || err != nil {
@@ -378,6 +304,388 @@ func TestForeignEntries(t *testing.T) {
 				t.Fatal("the walk goes round in circles")
 			}
 		}
+		b.Do(t, "ZADD", "{test}/keys", 0, "b", 0, "z")
+	})
+}
+
+// agree holds Count, Match and MatchKeys against Get of each of the keys, which are
+// in order, and returns how many are live.
+func agree(t *testing.T, cache *wildkey.Cache, keys []wildkey.Key) int {
+	t.Helper()
+	want := []string{}
+	for _, key := range keys {
+		value, err := cache.Get(ctx, key)
+		if err == nil {
+			want = append(want, key.String()+"="+string(value))
+		} else if err != wildkey.ErrNotFound {
+			t.Fatal(err)
+		}
+	}
+	everything := wildkey.MustParsePattern("**")
+	if n, err := cache.Count(ctx, everything); n != len(want) || err != nil {
+		t.Errorf("Count: %d, %v, Get finds %d", n, err, len(want))
+	}
+	backend.WantAll(t, cache, "**", want...)
+	n := 0
+	for key, err := range cache.MatchKeys(ctx, everything) {
+		backend.Must(t, err)
+		if n == len(want) || !strings.HasPrefix(want[n], key.String()+"=") {
+			t.Errorf("MatchKeys has %s at %d", key, n)
+		}
+		n++
+	}
+	if n != len(want) {
+		t.Errorf("MatchKeys: %d, Get finds %d", n, len(want))
+	}
+	return len(want)
+}
+
+// TestVerbsAgreeWithGet, whatever is done to records by hand, without a Reindex.
+func TestVerbsAgreeWithGet(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		// Of LeaveStale, so that no page tidies up for the next.
+		cache := b.Cache(t, wildkey.Options{LeaveStale: true, PageLimit: 7})
+		for _, row := range []struct {
+			name string
+			act  func()
+			live int // of 40
+		}{
+			{"nothing", func() {}, 40},
+			{"DEL", func() { b.Do(t, "DEL", "{test}:k:10", "{test}:k:49") }, 38},
+			{"PERSIST", func() { b.Do(t, "PERSIST", "{test}:k:10") }, 40},
+			{"EXPIRE", func() { b.Do(t, "EXPIRE", "{test}:k:10", 7200) }, 40},
+			{"EXPIRE that ends it", func() { b.Do(t, "EXPIRE", "{test}:k:10", -1) }, 39},
+			{"PEXPIRE", func() { b.Do(t, "PEXPIRE", "{test}:k:10", 1); b.Pass(10 * time.Millisecond) }, 39},
+			{"SET", func() { b.Do(t, "SET", "{test}:k:10", "by hand") }, 40},
+			{"SET PX", func() { b.Do(t, "SET", "{test}:k:10", "by hand", "PX", 1); b.Pass(10 * time.Millisecond) }, 39},
+			{"GETEX", func() { b.Do(t, "GETEX", "{test}:k:10", "PERSIST") }, 40},
+			{"GETDEL", func() { b.Do(t, "GETDEL", "{test}:k:10") }, 39},
+			{"APPEND", func() { b.Do(t, "APPEND", "{test}:k:10", "more") }, 40},
+			{"DEL of all", func() {
+				for n := range 40 {
+					b.Do(t, "DEL", fmt.Sprint("{test}:k:", 10+n))
+				}
+			}, 0},
+		} {
+			b.Do(t, "FLUSHALL")
+			var keys []wildkey.Key
+			var records []wildkey.Record
+			for n := range 40 {
+				keys = append(keys, wildkey.K("k", 10+n))
+				records = append(records, backend.Rec(keys[n], "v"))
+			}
+			backend.Must(t, cache.Put(ctx, records...))
+			row.act()
+			if live := agree(t, cache, keys); live != row.live {
+				t.Errorf("after %s %d are live, want %d", row.name, live, row.live)
+			}
+			if n, err := cache.DeleteMatch(ctx, wildkey.MustParsePattern("**")); n != row.live || err != nil {
+				t.Errorf("DeleteMatch after %s: %d, %v, want %d", row.name, n, err, row.live)
+			}
+			if live := agree(t, cache, keys); live != 0 {
+				t.Errorf("after %s and DeleteMatch %d are live", row.name, live)
+			}
+			if t.Failed() {
+				t.Fatalf("after %s", row.name)
+			}
+		}
+	})
+}
+
+// TestVerbsAgreeWithGetAfterEviction has a server evict half of the records.
+func TestVerbsAgreeWithGetAfterEviction(t *testing.T) {
+	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{LeaveStale: true})
+		var keys []wildkey.Key
+		var records []wildkey.Record
+		for n := range 1_000 {
+			keys = append(keys, wildkey.K("k", 1_000+n))
+			records = append(records, backend.Rec(keys[n], strings.Repeat("v", 10_000)))
+		}
+		_, err := cache.PutEach(ctx, backend.Source(records...), nil)
+		backend.Must(t, err)
+		b.LimitMemory(t, fmt.Sprint(used(t, b)-5_000_000))
+		b.Do(t, "PING") // the server evicts before each command
+		b.LimitMemory(t, "0")
+		live := agree(t, cache, keys)
+		if live == 0 || live > 900 {
+			t.Errorf("%d of 1,000 records are live: the server has not evicted some", live)
+		}
+		if n, err := cache.DeleteMatch(ctx, wildkey.MustParsePattern("**")); n != live || err != nil {
+			t.Errorf("DeleteMatch: %d, %v, want %d", n, err, live)
+		}
+	}, "--maxmemory-policy", "volatile-random")
+}
+
+// used returns how much memory a server uses.
+func used(t *testing.T, b *backend.Backend) (bytes int) {
+	t.Helper()
+	_, text, _ := strings.Cut(b.Client.Info(ctx, "memory").Val(), "used_memory:")
+	if _, err := fmt.Sscan(text, &bytes); err != nil {
+		t.Fatal(err)
+	}
+	return bytes
+}
+
+// TestClockSetBack has records expire, the index forget their entries, and then
+// the clock go back to where they would be live.
+func TestClockSetBack(t *testing.T) {
+	everything := wildkey.MustParsePattern("**")
+	for name, forget := range map[string]func(*wildkey.Cache) error{
+		"Put": func(cache *wildkey.Cache) error {
+			var records []wildkey.Record
+			for n := range 64 {
+				records = append(records, backend.Rec(wildkey.K(10+n, "new"), "v"))
+			}
+			return cache.Put(ctx, records...)
+		},
+		"Sweep":       func(cache *wildkey.Cache) error { _, err := cache.Sweep(ctx); return err },
+		"Collect":     func(cache *wildkey.Cache) error { _, err := cache.Collect(ctx, everything); return err },
+		"DeleteMatch": func(cache *wildkey.Cache) error { _, err := cache.DeleteMatch(ctx, everything); return err },
+		"nothing":     func(*wildkey.Cache) error { return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+				cache, start := b.Cache(t, wildkey.Options{}), b.Engine.Now()
+				var keys []wildkey.Key
+				for n := range 64 {
+					key := wildkey.K(10 + n)
+					backend.Must(t, cache.Put(ctx, backend.Rec(key, "v")))
+					keys = append(keys, key, key.Child("new"))
+				}
+				b.Pass(2 * time.Hour)
+				backend.Must(t, forget(cache))
+				for _, member := range b.Members(t) {
+					if !strings.HasSuffix(member, ":new") && name != "nothing" {
+						t.Errorf("%s is still in the index", member)
+					}
+				}
+				b.Engine.SetNow(start)
+				agree(t, cache, keys)
+			})
+		})
+	}
+}
+
+func TestTTL(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache, key := b.Cache(t, wildkey.Options{}), wildkey.K("a")
+		for _, row := range []struct {
+			put, least, most time.Duration
+		}{
+			{0, 59 * time.Minute, time.Hour},
+			{10*time.Second + 999*time.Microsecond, time.Second, 10 * time.Second}, // fractions are cut
+			{wildkey.NoExpiry, wildkey.NoExpiry, wildkey.NoExpiry},
+			{290 * 365 * 24 * time.Hour, 289 * 365 * 24 * time.Hour, 290 * 365 * 24 * time.Hour},
+		} {
+			backend.Must(t, cache.Put(ctx, wildkey.Record{Key: key, TTL: row.put}))
+			if got, err := cache.TTL(ctx, key); got < row.least || got > row.most || err != nil {
+				t.Errorf("of a record put with %v: %v, %v", row.put, got, err)
+			}
+			page, err := cache.Page(ctx, wildkey.Under(key), wildkey.PageOptions{WithTTL: true})
+			if len(page.Entries) != 1 || page.Entries[0].TTL < row.least || page.Entries[0].TTL > row.most || err != nil {
+				t.Errorf("a page of a record put with %v: %+v, %v", row.put, page, err)
+			}
+		}
+		if _, err := cache.TTL(ctx, wildkey.K("none")); err != wildkey.ErrNotFound {
+			t.Errorf("of no record: %v", err)
+		}
+		// More milliseconds than a Duration has.
+		b.Do(t, "SET", "{test}:a", "v", "PX", "10000000000000")
+		page, err := cache.Page(ctx, wildkey.Under(key), wildkey.PageOptions{WithTTL: true})
+		backend.Must(t, err)
+		left, err := cache.TTL(ctx, key)
+		backend.Must(t, err)
+		for _, ttl := range []time.Duration{left, page.Entries[0].TTL} {
+			if ttl < 290*365*24*time.Hour || ttl == wildkey.NoExpiry {
+				t.Errorf("of a record that has some 300 years: %v", ttl)
+			}
+		}
+	})
+}
+
+// TestTTLIsAtLeastAMillisecond at the very end, where PTTL is 0.
+func TestTTLIsAtLeastAMillisecond(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache, key := b.Cache(t, wildkey.Options{}), wildkey.K("a")
+		backend.Must(t, cache.Put(ctx, wildkey.Record{Key: key, TTL: 2 * time.Millisecond}))
+		b.Pass(2 * time.Millisecond)
+		if left := b.Do(t, "PTTL", "{test}:a"); left != int64(0) {
+			t.Fatalf("PTTL is %v, and should be 0 for this test", left)
+		}
+		if got, err := cache.TTL(ctx, key); got != time.Millisecond || err != nil {
+			t.Errorf("TTL: %v, %v", got, err)
+		}
+		page, err := cache.Page(ctx, wildkey.Under(key), wildkey.PageOptions{WithTTL: true})
+		if len(page.Entries) != 1 || page.Entries[0].TTL != time.Millisecond || err != nil {
+			t.Errorf("Page: %+v, %v", page, err)
+		}
+		b.Pass(time.Millisecond)
+		if _, err := cache.TTL(ctx, key); err != wildkey.ErrNotFound {
+			t.Errorf("TTL of an expired record: %v", err)
+		}
+	})
+}
+
+func TestGetTouch(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache, key := b.Cache(t, wildkey.Options{}), wildkey.K("a")
+		backend.Must(t, cache.Put(ctx, backend.Rec(key, "v")))
+		for _, row := range []struct {
+			ttl  time.Duration
+			want string
+		}{
+			{2 * time.Hour, "a=v 2h0m0s"},
+			{3*time.Hour + 1500*time.Microsecond, "a=v 3h0m0s"},
+			{wildkey.NoExpiry, "a=v never"},
+			{time.Hour, "a=v 1h0m0s"},
+		} {
+			if value, err := cache.GetTouch(ctx, row.ttl, key); string(value) != "v" || err != nil {
+				t.Errorf("GetTouch with %v: %q, %v", row.ttl, value, err)
+			}
+			if diff := cmp.Diff([]string{row.want}, recordsOf(t, cache)); diff != "" {
+				t.Errorf("after GetTouch with %v (-want +got)\n%s", row.ttl, diff)
+			}
+		}
+		for _, ttl := range []time.Duration{0, -1, wildkey.KeepTTL, time.Millisecond - 1} {
+			if value, err := cache.GetTouch(ctx, ttl, key); !errors.Is(err, wildkey.ErrInvalidTTL) {
+				t.Errorf("GetTouch with %v: %q, %v", ttl, value, err)
+			}
+		}
+		if diff := cmp.Diff([]string{"a=v 1h0m0s"}, recordsOf(t, cache)); diff != "" {
+			t.Errorf("after invalid TTLs (-want +got)\n%s", diff)
+		}
+		if _, err := cache.GetTouch(ctx, time.Hour, wildkey.K("none")); err != wildkey.ErrNotFound {
+			t.Errorf("GetTouch of no record: %v", err)
+		}
+		if n := b.Client.DBSize(ctx).Val(); n != 2 {
+			t.Errorf("%d Redis keys, want the record and the index", n)
+		}
+	})
+}
+
+// TestMatchOptions: a TTL only where it is asked for, and EVALSHA, which go-redis
+// sends to masters, only with FromMaster.
+func TestMatchOptions(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		if b.LacksReadOnlyScripts() {
+			t.Skip("this server has no EVALSHA_RO")
+		}
+		for _, shards := range []int{1, 7} {
+			b.Do(t, "FLUSHALL")
+			cache := b.Cache(t, wildkey.Options{Shards: shards})
+			for n := range 10 {
+				backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(n), "v")))
+			}
+			var mu sync.Mutex
+			sent := map[string]bool{}
+			cache = backend.Cache(t, b.Hooked(t, backend.Hook{Before: func(commands []redis.Cmder) {
+				mu.Lock()
+				defer mu.Unlock()
+				sent[commands[0].Name()] = true
+			}}), wildkey.Options{Shards: shards})
+			backend.Must(t, cache.Load(ctx))
+			for _, row := range []struct {
+				options []wildkey.MatchOption
+				withTTL bool
+				command string
+			}{
+				{nil, false, "evalsha_ro"},
+				{[]wildkey.MatchOption{wildkey.WithTTL()}, true, "evalsha_ro"},
+				{[]wildkey.MatchOption{wildkey.FromMaster()}, false, "evalsha"},
+				{[]wildkey.MatchOption{wildkey.FromMaster(), wildkey.WithTTL()}, true, "evalsha"},
+			} {
+				clear(sent)
+				met := 0
+				for entry, err := range cache.Match(ctx, wildkey.MustParsePattern("*"), row.options...) {
+					backend.Must(t, err)
+					if met++; string(entry.Value) != "v" || (entry.TTL > 0) != row.withTTL {
+						t.Errorf("%+v of %d shards: %+v", row, shards, entry)
+					}
+				}
+				if diff := cmp.Diff(map[string]bool{row.command: true}, sent); diff != "" || met != 10 {
+					t.Errorf("%+v of %d shards: %d matches (-want +sent)\n%s", row, shards, met, diff)
+				}
+			}
+		}
+	})
+}
+
+func TestStaleEntriesAreSwept(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		put := func(cache *wildkey.Cache) {
+			for _, name := range []string{"a", "b", "c"} {
+				backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(name), "v")))
+			}
+			b.Do(t, "UNLINK", "{test}:a", "{test}:b") // as eviction does
+		}
+		leaving, cache := b.Cache(t, wildkey.Options{LeaveStale: true}), b.Cache(t, wildkey.Options{})
+		put(leaving)
+		for range 2 {
+			backend.WantAll(t, leaving, "**", "c=v")
+		}
+		if got := b.Members(t); len(got) != 3 {
+			t.Errorf("with LeaveStale the index holds %q", got)
+		}
+		for name, act := range map[string]func() (int, error){
+			"Sweep":                 func() (int, error) { return cache.Sweep(ctx) },
+			"Sweep with LeaveStale": func() (int, error) { return leaving.Sweep(ctx) },
+			"Count":                 func() (int, error) { n, err := cache.Count(ctx, wildkey.MustParsePattern("**")); return n + 1, err },
+			"Collect": func() (int, error) {
+				found, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
+				return len(found) + 1, err
+			},
+		} {
+			put(cache)
+			if n, err := act(); n != 2 || err != nil {
+				t.Errorf("%s: %d, %v", name, n, err)
+			}
+			if diff := cmp.Diff([]string{"c"}, b.Members(t)); diff != "" {
+				t.Errorf("index after %s (-want +got)\n%s", name, diff)
+			}
+		}
+	})
+}
+
+// TestKeysOfANamespace: it has its records and the index of each shard, whatever
+// was done, and in the end nothing.
+func TestKeysOfANamespace(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		for _, shards := range []int{1, 7} {
+			b.Do(t, "FLUSHALL")
+			cache, everything := b.Cache(t, wildkey.Options{Shards: shards}), wildkey.MustParsePattern("**")
+			want := []string{}
+			for n := range 30 {
+				key := wildkey.K(n)
+				backend.Must(t, cache.Put(ctx, backend.Rec(key, "v"), backend.Rec(key.Child("gone"), "v")))
+				name, err := cache.Layout().Record(key)
+				backend.Must(t, err)
+				want = append(want, name)
+			}
+			first := func(_ any, err error) { backend.Must(t, err) }
+			first(cache.TouchMatch(ctx, wildkey.NoExpiry, everything))
+			first(cache.Touch(ctx, time.Hour, wildkey.K(1), wildkey.K(1, "gone")))
+			first(cache.GetTouch(ctx, time.Hour, wildkey.K(3)))
+			first(cache.Take(ctx, wildkey.K(1, "gone")))
+			first(cache.Delete(ctx, wildkey.K(2, "gone")))
+			first(cache.DeleteMatch(ctx, wildkey.MustParsePattern("*:gone")))
+			first(cache.Sweep(ctx))
+			for shard := range shards {
+				if n := b.Client.ZCard(ctx, cache.Layout().Index(shard)).Val(); n > 0 {
+					want = append(want, cache.Layout().Index(shard))
+				}
+			}
+			slices.Sort(want)
+			got := b.Client.Keys(ctx, "*").Val()
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("of %d shards (-want +got)\n%s", shards, diff)
+			}
+			first(cache.DeleteMatch(ctx, everything))
+			if n := b.Client.DBSize(ctx).Val(); n != 0 {
+				t.Errorf("of %d shards %d Redis keys are left", shards, n)
+			}
+		}
 	})
 }
 
@@ -395,7 +703,7 @@ func TestLargeBatches(t *testing.T) {
 		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
 		if len(got) != len(records) {
-			t.Errorf("All: %d records, want %d", len(got), len(records))
+			t.Errorf("Collect: %d records, want %d", len(got), len(records))
 		}
 		for _, entry := range got {
 			if entry.Key[1] != string(entry.Value) {

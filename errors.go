@@ -25,10 +25,10 @@ var (
 	ErrCrossShard = errors.New("wildkey: the records of one atomic call lie in several shards")
 	// ErrTooMany says that an atomic call names more than Options.CallRecords records.
 	ErrTooMany = errors.New("wildkey: too many records for one atomic call")
-	// ErrBadArgument says that a script has refused an argument, such as a key that
-	// comes twice or the cursor of another pattern, and has written nothing. It wraps
-	// the server's error, which names the place.
-	ErrBadArgument = errors.New("wildkey: refused by the script")
+	// ErrBadArgument says that an argument is wrong, such as a key that comes twice or
+	// the cursor of another pattern, and that nothing has been written. Where a script
+	// has found it, it wraps the server's error, which names the place.
+	ErrBadArgument = errors.New("wildkey: bad argument")
 	// ErrScriptMissing says that the server lacks a script, which the error names,
 	// and that Options.Preloaded forbids to load it.
 	ErrScriptMissing = errors.New("wildkey: script not loaded on the server")

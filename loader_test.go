@@ -2,11 +2,12 @@ package wildkey_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
@@ -75,36 +76,58 @@ func TestWithoutEvalRO(t *testing.T) {
 	})
 }
 
-// TestFailuresOfTheLoader: what goes wrong beside a script is told, and a sweep
-// that fails does not spoil a page.
+// TestFailuresOfTheLoader: where SCRIPT LOAD is refused the source goes with the
+// call, what goes wrong beside a script is told, and a sweep that fails does not
+// spoil a page.
 func TestFailuresOfTheLoader(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		var refused string // the command, or the digest of the script, that fails
+		var refused []string // commands and digests of scripts
 		b.Client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
-			if args := cmd.Args(); refused == cmd.Name() || len(args) > 1 && refused == args[1] {
+			digest, _ := append(cmd.Args(), "")[1].(string)
+			if slices.Contains(refused, cmd.Name()) || slices.Contains(refused, digest) {
 				cmd.SetErr(luatest.Error("NOPERM refused by the test"))
-				return cmd.Err()
 			}
-			return nil
+			return cmd.Err()
 		}))
-		cache := b.Cache(t, wildkey.Options{})
-		refused = "script"
-		if err := cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")); !redis.HasErrorPrefix(err, "NOPERM") {
-			t.Errorf("Put where SCRIPT LOAD is refused: %v", err)
-		}
+		cache, everything := b.Cache(t, wildkey.Options{}), wildkey.MustParsePattern("**")
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v"), backend.Rec(wildkey.K("b"), "v")))
+
+		refused = []string{"script"}
 		if err := cache.Load(ctx); !redis.HasErrorPrefix(err, "NOPERM") {
 			t.Errorf("Load where SCRIPT LOAD is refused: %v", err)
 		}
-		refused = ""
-		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v"), backend.Rec(wildkey.K("b"), "v")))
+		for range 2 {
+			flush(t, b)
+			if n, err := cache.Touch(ctx, time.Hour, wildkey.K("a")); n != 1 || err != nil {
+				t.Errorf("Touch where SCRIPT LOAD is refused: %d, %v", n, err)
+			}
+			if n, err := cache.Count(ctx, everything); n != 2 || err != nil {
+				t.Errorf("Count where SCRIPT LOAD is refused: %d, %v", n, err)
+			}
+		}
+		refused = []string{"script", "eval", "eval_ro"}
+		flush(t, b)
+		if _, err := cache.Touch(ctx, time.Hour, wildkey.K("a")); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("Touch where EVAL is refused too: %v", err)
+		}
+		if _, err := cache.Count(ctx, everything); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("Count where EVAL_RO is refused too: %v", err)
+		}
+
 		b.Do(t, "UNLINK", "{test}:a")
-		refused = wildkey.Scripts()[3].SHA1
-		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
-		if diff := cmp.Diff([]string{"b=v"}, backend.Entries(got)); diff != "" || err != nil {
-			t.Errorf("All where sweep.lua is refused: %v (-want +got)\n%s", err, diff)
+		refused = []string{wildkey.Scripts()[3].SHA1}
+		backend.WantAll(t, cache, "**", "b=v") // where sweep.lua is refused
+		if n, err := cache.Count(ctx, everything); n != 1 || err != nil {
+			t.Errorf("Count where sweep.lua is refused: %d, %v", n, err)
 		}
 		if _, err := cache.Sweep(ctx); !redis.HasErrorPrefix(err, "NOPERM") {
 			t.Errorf("Sweep where sweep.lua is refused: %v", err)
 		}
 	})
+}
+
+// flush has the server forget all scripts, by a client without hooks.
+func flush(t *testing.T, b *backend.Backend) {
+	t.Helper()
+	backend.Must(t, b.NewClient(t, func(*redis.Options) {}).ScriptFlush(ctx).Err())
 }

@@ -77,7 +77,7 @@ func TestCrossShard(t *testing.T) {
 		dump := func() string {
 			names := b.Client.Keys(ctx, "*").Val()
 			slices.Sort(names)
-			return fmt.Sprint(names, b.Client.PTTL(ctx, backend.Tag(here, wildkey.Options{Shards: 7, ShardSegments: 1})+":a").Val() > time.Hour)
+			return fmt.Sprint(names, b.Client.PTTL(ctx, backend.Tag(cache, here)+":a").Val() > time.Hour)
 		}
 		before := dump()
 		first := func(_ any, err error) error { return err }
@@ -113,7 +113,7 @@ func TestShardedPages(t *testing.T) {
 		pattern := wildkey.MustParsePattern("**")
 		var sizes []int
 		for cursor, more := "", true; more; more = cursor != "" {
-			page, err := cache.Page(ctx, pattern, cursor, 130)
+			page, err := cache.Page(ctx, pattern, wildkey.PageOptions{Cursor: cursor, Limit: 130})
 			backend.Must(t, err)
 			sizes = append(sizes, len(page.Entries))
 			cursor = page.Cursor
@@ -122,11 +122,11 @@ func TestShardedPages(t *testing.T) {
 			t.Errorf("pages (-want +got)\n%s", diff)
 		}
 		for _, limit := range []int{-1, 100_000} {
-			if _, err := cache.Page(ctx, pattern, "", limit); !errors.Is(err, wildkey.ErrBadArgument) {
+			if _, err := cache.Page(ctx, pattern, wildkey.PageOptions{Limit: limit}); !errors.Is(err, wildkey.ErrBadArgument) {
 				t.Errorf("Page with a limit of %d: %v", limit, err)
 			}
 		}
-		if _, err := cache.Page(ctx, wildkey.MustParsePattern("b*:**"), "(a:1", 0); !errors.Is(err, wildkey.ErrBadArgument) {
+		if _, err := cache.Page(ctx, wildkey.MustParsePattern("b*:**"), wildkey.PageOptions{Cursor: "(a:1"}); !errors.Is(err, wildkey.ErrBadArgument) {
 			t.Errorf("Page with the cursor of another pattern: %v", err)
 		}
 	}
@@ -193,13 +193,13 @@ func TestWalkIsThrifty(t *testing.T) {
 		for n := range 1000 {
 			records = append(records, backend.Rec(wildkey.K(n), "v"), backend.Rec(wildkey.K("together", n), "v"))
 		}
-		_, err := cache.PutEach(ctx, slices.Values(records), nil)
+		_, err := cache.PutEach(ctx, backend.Source(records...), nil)
 		backend.Must(t, err)
 		var calls, limits atomic.Int64
 		client := b.Hooked(t, backend.Hook{Before: func(commands []redis.Cmder) {
 			calls.Add(1)
 			if strings.HasPrefix(commands[0].Name(), "evalsha") {
-				limits.Add(int64(commands[0].Args()[7].(int))) // EVALSHA_RO digest 2 order expiry want cursor limit
+				limits.Add(int64(commands[0].Args()[6].(int))) // EVALSHA_RO digest 1 index want cursor limit
 			}
 		}})
 		cache = backend.Cache(t, client, wildkey.Options{Shards: 48})
@@ -221,26 +221,33 @@ func TestWalkIsThrifty(t *testing.T) {
 	})
 }
 
-// TestShardedPageEndsShort, as one of one shard does, when its reads are used up.
-func TestShardedPageEndsShort(t *testing.T) {
+// TestShardedPageEndsAtItsBytes, or with one record that has more; its cursor is of
+// the last record.
+func TestShardedPageEndsAtItsBytes(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		options := wildkey.Options{Shards: 7, PageReads: 10}
-		cache := b.Cache(t, options)
-		for n := range 200 {
-			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(n), "v")))
+		cache := b.Cache(t, wildkey.Options{Shards: 7, CallBytes: 100})
+		sizes := []int{30, 30, 30, 99, 500, 1, 97, 96}
+		for n, size := range sizes {
+			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(n), strings.Repeat("v", size))))
 		}
-		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("last", "x"), "v")))
-		var calls atomic.Int64
-		cache = backend.Cache(t, b.Hooked(t, backend.Hook{Before: func([]redis.Cmder) { calls.Add(1) }}), options)
-		backend.Warm(t, cache)
-		calls.Store(0)
-		page, err := cache.Page(ctx, wildkey.MustParsePattern("*:*"), "", 0)
-		if n := calls.Load(); n != 7 || len(page.Entries) != 0 || page.Cursor == "" || err != nil {
-			t.Errorf("the first page takes %d calls: %+v, %v", n, page, err)
+		var pages []string
+		for options := (wildkey.PageOptions{}); ; {
+			page, err := cache.Page(ctx, wildkey.MustParsePattern("*"), options)
+			backend.Must(t, err)
+			text := ""
+			for _, entry := range page.Entries {
+				text += entry.Key.String()
+				if n := len(entry.Value); n != sizes[entry.Key.String()[0]-'0'] {
+					t.Errorf("%s has %d bytes", entry.Key, n)
+				}
+			}
+			pages = append(pages, text)
+			if options.Cursor = page.Cursor; options.Cursor == "" {
+				break
+			}
 		}
-		page, err = cache.Page(ctx, wildkey.MustParsePattern("l*:*"), "", 0)
-		if len(page.Entries) != 1 || page.Cursor != "" || err != nil {
-			t.Errorf("the last page: %+v, %v", page, err)
+		if diff := cmp.Diff([]string{"012", "3", "4", "56", "7"}, pages); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
 }
@@ -248,16 +255,15 @@ func TestShardedPageEndsShort(t *testing.T) {
 // TestOneShardEndsTheOthers holds seven shards back until one has failed.
 func TestOneShardEndsTheOthers(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		options := wildkey.Options{Shards: 7, ShardSegments: 1, PageReads: 1}
+		options := wildkey.Options{Shards: 7, PageReads: 1}
 		cache := b.Cache(t, options)
 		for n := range 400 {
 			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(n), "v")))
 		}
-		order := backend.Tag(wildkey.K(1), options) + "/keys"
-		b.Do(t, "DEL", order)
-		b.Do(t, "SET", order, "foreign")
+		index := backend.Tag(cache, wildkey.K(1)) + "/keys"
+		b.Do(t, "SET", index, "foreign")
 		failed, holding, calls := make(chan struct{}), false, atomic.Int64{}
-		fails := func(commands []redis.Cmder) bool { return commands[0].Args()[3] == order }
+		fails := func(commands []redis.Cmder) bool { return commands[0].Args()[3] == index }
 		client := b.Hooked(t, backend.Hook{
 			Before: func(commands []redis.Cmder) {
 				if calls.Add(1); holding && !fails(commands) {
@@ -286,23 +292,19 @@ func TestOneShardEndsTheOthers(t *testing.T) {
 // TestOneShardFails: the error of one shard ends the calls that ask all.
 func TestOneShardFails(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		options := wildkey.Options{Shards: 7, ShardSegments: 1}
-		cache := b.Cache(t, options)
+		cache := b.Cache(t, wildkey.Options{Shards: 7})
 		for n := range 50 {
 			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(n), "v")))
 		}
-		tag := backend.Tag(wildkey.K(3), options)
-		b.Do(t, "DEL", tag+"/keys")
-		b.Do(t, "SET", tag+"/keys", "foreign")
+		b.Do(t, "SET", backend.Tag(cache, wildkey.K(3))+"/keys", "foreign")
 		everything := wildkey.MustParsePattern("**")
 		first := func(_ any, err error) error { return err }
 		for name, call := range map[string]func(context.Context) error{
-			"All":         func(ctx context.Context) error { return first(cache.Collect(ctx, everything)) },
-			"Page":        func(ctx context.Context) error { return first(cache.Page(ctx, everything, "", 0)) },
+			"Collect":     func(ctx context.Context) error { return first(cache.Collect(ctx, everything)) },
+			"Page":        func(ctx context.Context) error { return first(cache.Page(ctx, everything, wildkey.PageOptions{})) },
 			"Count":       func(ctx context.Context) error { return first(cache.Count(ctx, everything)) },
-			"TouchMatch":  func(ctx context.Context) error { return first(cache.TouchMatch(ctx, 0, everything)) },
+			"TouchMatch":  func(ctx context.Context) error { return first(cache.TouchMatch(ctx, time.Hour, everything)) },
 			"Sweep":       func(ctx context.Context) error { return first(cache.Sweep(ctx)) },
-			"Reindex":     func(ctx context.Context) error { return first(cache.Reindex(ctx)) },
 			"DeleteMatch": func(ctx context.Context) error { return first(cache.DeleteMatch(ctx, everything)) },
 		} {
 			canceled, cancel := context.WithCancel(ctx)
@@ -318,16 +320,6 @@ func TestOneShardFails(t *testing.T) {
 		cancel()
 		if _, err := cache.GetMany(canceled, wildkey.K(1), wildkey.K(2)); !errors.Is(err, context.Canceled) {
 			t.Errorf("GetMany with a canceled context: %v", err)
-		}
-	})
-}
-
-func TestShardOptions(t *testing.T) {
-	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-		for _, options := range []wildkey.Options{{Shards: -1}, {Shards: 16_385}, {ShardSegments: -1}} {
-			if _, err := wildkey.New(b.Client, options); err == nil {
-				t.Errorf("New with %+v: no error", options)
-			}
 		}
 	})
 }

@@ -1,5 +1,6 @@
 -- PURPOSE   Drop stale index entries: of these suspects, those whose record is gone. Writes no record.
 -- KEYS      index, suspect...
+-- ARGV      none
 -- RETURNS   how many entries were dropped
 -- ERRORS    BADARG sweep: ..., before any write; from the server: READONLY, NOPERM, WRONGTYPE; never OOM
 -- COST      O(n log N), n the suspects, s those that are stale; calls: n + ceil(s / 1000)
