@@ -4,7 +4,6 @@ package scriptfaults
 import (
 	"crypto/sha1"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -364,11 +363,14 @@ func (s *faultSweep) outcome(kind string, left invariant.State) {
 			s.t.Errorf("%s: stale and new: %s", kind, entry)
 		}
 	}
-	index := s.call.keys[0]
-	others := func(state invariant.State) map[string]string {
-		scores := maps.Clone(state[index].Scores)
-		maps.DeleteFunc(scores, func(member, _ string) bool { return named(strings.TrimSuffix(index, "/keys") + ":" + member) })
-		return scores
+	others := func(state invariant.State) map[string]bool {
+		found := map[string]bool{}
+		for member := range state[s.call.keys[0]].Scores {
+			if key := strings.TrimSuffix(s.call.keys[0], "/keys") + ":" + member; !named(key) {
+				found[key] = true
+			}
+		}
+		return found
 	}
 	s.check(kind+": the entries of other records", others(s.before), others(left))
 }
