@@ -10,9 +10,9 @@
 -- RETURNS   how many records were put, touched or deleted; or -i: nothing was written, because the condition of
 --             record i failed, or its action was keep and it was not live
 -- ERRORS    BADARG put: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
--- COST      O((n + e) log N), e the entries looked at for stale ones: none unless the index has grown, and at most
---             1024, where an entry counts once more for each 256 bytes; c conditions and keeps, p records put,
---             t touched, d deleted; calls: at most 1 + c + ceil(p / 500) + p + 2 * t + d + ceil(d / 1000) + 2 + 2 * e
+-- COST      O((n + e) log N); calls: at most 3 + c + ceil(p / 500) + p + 2 * t + d + ceil(d / 1000) + 2 * e;
+--             c conditions and keeps, p records put, t touched, d deleted, e index entries looked at for stale ones:
+--             none unless the index grows, and at most 1024, an entry counting once more for each 256 bytes
 -- COMMANDS  EXISTS GET PERSIST PEXPIRE SET UNLINK ZADD ZCARD ZRANDMEMBER ZRANGEBYLEX ZREM
 
 local index, count = KEYS[1], #KEYS - 1
