@@ -3,6 +3,7 @@ package wildkey_test
 import (
 	"crypto/sha1"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"os"
 	"regexp"
@@ -18,6 +19,8 @@ import (
 	"github.com/wildkey/wildkey/internal/backend"
 	"github.com/wildkey/wildkey/internal/corpus"
 	"github.com/wildkey/wildkey/internal/header"
+	"github.com/wildkey/wildkey/internal/invariant"
+	"github.com/wildkey/wildkey/luatest"
 )
 
 // TestCorpus runs every case on the engine and on a redis-server, and expects
@@ -219,4 +222,167 @@ func dumpExact(t *testing.T, b *backend.Backend) string {
 		return b.Engine.Dump()
 	}
 	return corpus.Dump(t, b.Client, 0)
+}
+
+// looked returns how many index entries put.lua has looked at since the trace was
+// reset, as its COST line counts them.
+func looked(b *backend.Backend) (entries int) {
+	for _, call := range b.Engine.Trace() {
+		if call.Script != "" && call.Args[0] == "ZRANGEBYLEX" {
+			for _, member := range call.Reply.([]any) {
+				entries += 1 + len(member.(string))/256
+			}
+		}
+	}
+	return entries
+}
+
+// TestCollectingIsBounded, however much of the index is stale and however long its
+// entries and however many records a put has.
+func TestCollectingIsBounded(t *testing.T) {
+	for _, length := range []int{5, 300, 4_000} {
+		t.Run(fmt.Sprint(length), func(t *testing.T) {
+			backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+				cache, tail := b.Cache(t, wildkey.Options{CallRecords: 10_000}), strings.Repeat("x", length)
+				backend.Must(t, cache.Load(ctx))
+				for n := range 3_000 {
+					b.Do(t, "ZADD", "{test}/keys", 0, fmt.Sprintf("%04d:%s", n, tail))
+				}
+				for _, size := range append(slices.Repeat([]int{1}, 64), 10, 250, 10_000) {
+					var records []wildkey.Record
+					for n := range size {
+						records = append(records, backend.Rec(wildkey.K(size, n, b.Client.DBSize(ctx).Val()), "v"))
+					}
+					b.Engine.ResetTrace()
+					backend.Must(t, cache.Put(ctx, records...))
+					if n := looked(b); n > 1024 || n == 0 && size > 32 {
+						t.Errorf("a put of %d looks at %d entries", size, n)
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestCollectingNeedsGrowth: calls that add nothing to the index collect nothing.
+func TestCollectingNeedsGrowth(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		var records []wildkey.Record
+		var keys []wildkey.Key
+		for n := range 200 {
+			keys = append(keys, wildkey.K("k", n))
+			records = append(records, backend.Rec(keys[n], "v"))
+			b.Do(t, "ZADD", "{test}/keys", 0, fmt.Sprintf("k:%d:stale", n))
+		}
+		put := func() error { return cache.Put(ctx, records...) }
+		for _, step := range []struct {
+			name     string
+			call     func() error
+			collects bool
+		}{
+			{"Put of new records", put, true},
+			{"Put of old ones", put, false},
+			{"Touch", func() error { _, err := cache.Touch(ctx, time.Hour, keys...); return err }, false},
+			{"Apply of checks", func() error {
+				_, err := cache.Apply(ctx, wildkey.OpCheck(keys[0]).If(wildkey.Present()), wildkey.OpCheck(keys[1]).If(wildkey.Present()))
+				return err
+			}, false},
+			{"DeleteEach", func() error { _, err := cache.DeleteEach(ctx, backend.Source(keys[1:]...), nil); return err }, false},
+			{"Put of new records again", put, true},
+		} {
+			b.Engine.ResetTrace()
+			backend.Must(t, step.call())
+			if n := looked(b); n > 0 != step.collects {
+				t.Errorf("%s looks at %d entries", step.name, n)
+			}
+		}
+	})
+}
+
+// TestCollectingKeepsUp: new records that come one by one displace the entries of
+// old ones that have gone, wherever those lie.
+func TestCollectingKeepsUp(t *testing.T) {
+	const gone, added = 4_000, 1_000
+	for name, key := range map[string]func(n int) wildkey.Key{
+		"ascending": func(n int) wildkey.Key { return wildkey.K("k", 10_000+n) },
+		"spread":    func(n int) wildkey.Key { return wildkey.K("k", 10_000+n*7_919%(gone+added)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+				cache := b.Cache(t, wildkey.Options{})
+				for n := range gone {
+					b.Do(t, "ZADD", "{test}/keys", 0, key(n).String())
+				}
+				for n := range added {
+					backend.Must(t, cache.Put(ctx, backend.Rec(key(gone+n), "v")))
+				}
+				report, err := invariant.Check(ctx, b.Client)
+				backend.Must(t, err)
+				if stale := report.Stale(); report.Records != added || 4*stale > report.Entries {
+					t.Errorf("%d of %d entries are stale", stale, report.Entries)
+				}
+			})
+		})
+	}
+}
+
+// TestCollectingFailsNoPut of a user whose keys are restricted and who meets the
+// expired records of others, or on a server that refuses keys that are not declared.
+func TestCollectingFailsNoPut(t *testing.T) {
+	puts := func(t *testing.T, b *backend.Backend, client *redis.Client) {
+		t.Helper()
+		cache := backend.Cache(t, client, wildkey.Options{Namespace: "app"})
+		for n := range 1_000 {
+			if err := cache.Put(ctx, backend.Rec(wildkey.K("user", n), "v")); err != nil {
+				t.Fatalf("put %d: %v", n, err)
+			}
+		}
+	}
+	expire := func(t *testing.T, b *backend.Backend) {
+		t.Helper()
+		others := b.Cache(t, wildkey.Options{Namespace: "app"})
+		for n := range 1_000 {
+			backend.Must(t, others.Put(ctx, wildkey.Record{Key: wildkey.K("other", n), TTL: time.Millisecond}))
+		}
+		b.Pass(10 * time.Millisecond)
+		backend.Must(t, others.Load(ctx))
+	}
+	count := func(t *testing.T, b *backend.Backend) {
+		t.Helper()
+		cache := b.Cache(t, wildkey.Options{Namespace: "app"})
+		if n, err := cache.Count(ctx, wildkey.MustParsePattern("user:*")); n != 1_000 || err != nil {
+			t.Errorf("Count: %d, %v", n, err)
+		}
+	}
+	t.Run("restricted", func(t *testing.T) {
+		backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
+			expire(t, b)
+			b.Do(t, "ACL", "SETUSER", "app", "on", ">secret", "~{app}/keys", "~{app}:user:*", "+@all")
+			puts(t, b, b.NewClient(t, func(options *redis.Options) { options.Username, options.Password = "app", "secret" }))
+			count(t, b)
+			if log := b.Do(t, "ACL", "LOG").([]any); len(log) == 0 {
+				t.Error("the user was refused nothing: put.lua has looked at no record of others")
+			}
+		})
+	})
+	t.Run("declared", func(t *testing.T) {
+		backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+			expire(t, b)
+			b.Engine.SetDeclaredKeysOnly(true)
+			b.Engine.ResetTrace()
+			puts(t, b, b.Client)
+			refused := 0
+			for _, call := range b.Engine.Trace() {
+				if _, ok := call.Reply.(luatest.Error); ok && call.Args[0] == "EXISTS" {
+					refused++
+				}
+			}
+			b.Engine.SetDeclaredKeysOnly(false)
+			count(t, b)
+			if refused == 0 {
+				t.Error("put.lua has looked at no record that was not declared")
+			}
+		})
+	})
 }
