@@ -55,8 +55,9 @@ func TestCallBudgets(t *testing.T) {
 						t.Errorf("%s of %d records makes %d calls, want %d: the COST line names %d", name, n, made, budget-unused, budget)
 					}
 				}
-				// A put that leaves the index as it is does not make the two calls for collecting that look at nothing.
-				const collecting = 2
+				// The COST line allows three calls for collecting that look at nothing. A put over old records makes
+				// none of them. Without a put, the ZCARD is made early, as it finds out a foreign key in the index's place.
+				const collecting, withoutPut = 3, 2
 				put := func(c, p, t, d int) string {
 					return fmt.Sprintf("local c, p, t, d, e = %d, %d, %d, %d, 0", c, p, t, d)
 				}
@@ -68,9 +69,9 @@ func TestCallBudgets(t *testing.T) {
 				hold("put if equal", "put", "", put(n, n, 0, 0), collecting, repeat("60000", "=v", "v")...)
 				hold("put with keep", "put", "", put(n, n, 0, 0), collecting, repeat("keep", "*", "v")...)
 				hold("put with keep, if equal", "put", "", put(2*n, n, 0, 0), collecting, repeat("keep", "=v", "v")...)
-				hold("check", "put", "", put(n, 0, 0, 0), collecting, repeat("check", "+", "")...)
-				hold("touch, for ever", "put", "", put(0, 0, n, 0), collecting, repeat("touch never", "*", "")...)
-				hold("touch", "put", "", put(0, 0, n, 0), collecting+n, repeat("touch 60000", "*", "")...)
+				hold("check", "put", "", put(n, 0, 0, 0), withoutPut, repeat("check", "+", "")...)
+				hold("touch, for ever", "put", "", put(0, 0, n, 0), withoutPut, repeat("touch never", "*", "")...)
+				hold("touch", "put", "", put(0, 0, n, 0), withoutPut+n, repeat("touch 60000", "*", "")...)
 				actions := []string{"60000", "never", "keep", "touch never", "delete", "check"}
 				conditions := []string{"*", "+", "=v", "#7a38d8cbd20d9932ba948efaa364bb62651d5ad4"} // of v
 				var args []any

@@ -16,7 +16,7 @@ import (
 const (
 	mostLooked   = 1024 // units of one put
 	unit         = 256  // bytes of an entry that count as one unit more
-	lookedPerNew = 0.5  // entries looked at for each that a clean index grows by, on average
+	lookedPerNew = 0.25 // entries looked at for each that a clean index grows by, on average
 )
 
 // looked returns what put.lua looked at in the index: entries and units.
