@@ -3,8 +3,8 @@
 // starts redis-servers of its own, talks to no other, and writes tables and
 // charts to a directory.
 //
-//	go run . -out results              # the full run, some 20 minutes
-//	go run . -scale quick -out quick   # a smoke test, a minute or two
+//	go run . -out results              # the full run, some 25 minutes
+//	go run . -scale quick -out quick   # a smoke test, some 3 minutes
 //	go run . -run 'put|get'            # some of the benchmarks
 //	go run . -before ../../old/scripts # and beside all this the scripts of another version
 //	go run . -mode load                # many clients at once, on one server and on a cluster
