@@ -25,7 +25,7 @@ func TestEviction(t *testing.T) {
 		t.Run(policy, func(t *testing.T) {
 			eachServer(t, func(t *testing.T, server *redisserver.Server) {
 				evict(t, server.Client(t), policy)
-			}, "--maxmemory-policy", policy, "--maxmemory-samples", "64")
+			}, "--maxmemory-policy", policy)
 		})
 	}
 }
@@ -81,6 +81,7 @@ func evictIndex(t *testing.T, client *redis.Client, policy string, layout wildke
 		must(t, client.Ping(ctx).Err())
 	}
 	setMemory(t, client, 0)
+	must(t, client.ConfigSet(ctx, "maxmemory-samples", "5").Err())
 	if client.DBSize(ctx).Val() == 0 {
 		t.Fatalf("%s has gone last", index)
 	}
@@ -287,7 +288,8 @@ func (f *flood) mustBeKept(t *testing.T, table *row) {
 	if table.found != "" {
 		table.found += ", and "
 	}
-	table.found += fmt.Sprintf("%d%% of the index stale with names that %s", share, map[bool]string{true: "ascend", false: "are random"}[f.ascending])
+	names := map[bool]string{true: "ascend", false: "are random"}[f.ascending]
+	table.found += fmt.Sprintf("%d%% of the index stale with names that %s", share, names)
 }
 
 // mustBeRepaired has the index evicted, which hides all but what is put later, and
@@ -316,6 +318,7 @@ func (f *flood) mustBeRepaired(t *testing.T, table *row, policy string) {
 	}
 	table.records, table.stale = left.live, left.stale
 	table.breaches += lost.breaches
-	table.found = fmt.Sprintf("%s of them hidden with the index that was evicted, by wildkey check too", thousands(lost.hidden))
+	table.found = fmt.Sprintf("%s of them hidden with the index that was evicted, by wildkey check too",
+		thousands(lost.hidden))
 	table.repaired = "Reindex"
 }

@@ -427,7 +427,9 @@ func (w *worker) deleteEach() error {
 		return err
 	}
 	var told []error
-	n, err := w.cache.DeleteEach(ctx, all(keysOf(facts)), func(_ wildkey.Key, err error) { told = append(told, err) })
+	n, err := w.cache.DeleteEach(ctx, all(keysOf(facts)), func(_ wildkey.Key, err error) {
+		told = append(told, err)
+	})
 	return w.metEach("DeleteEach", n, err, facts, told, true)
 }
 
@@ -437,7 +439,9 @@ func (w *worker) touchEach() error {
 		return err
 	}
 	var told []error
-	n, err := w.cache.TouchEach(ctx, time.Hour, all(keysOf(facts)), func(_ wildkey.Key, err error) { told = append(told, err) })
+	n, err := w.cache.TouchEach(ctx, time.Hour, all(keysOf(facts)), func(_ wildkey.Key, err error) {
+		told = append(told, err)
+	})
 	return w.metEach("TouchEach", n, err, facts, told, false)
 }
 
@@ -457,8 +461,8 @@ func (w *worker) metEach(verb string, n int, err error, facts []*fact, told []er
 	return err
 }
 
-// apply does all that an Apply can to the sessions of a user: it puts one and
-// deletes or touches another, under a condition on the third.
+// apply puts one session of a user and deletes or touches another, under a condition
+// on the third.
 func (w *worker) apply() error {
 	user, err := w.user(alone)
 	if err != nil {

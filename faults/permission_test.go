@@ -50,13 +50,12 @@ func TestRestrictedUser(t *testing.T) {
 		}
 
 		refused := 0
-		entries, err := client.ACLLog(ctx, 100).Result()
+		entries, err := client.ACLLog(ctx, 1_000).Result()
 		must(t, err)
 		for _, entry := range entries {
-			if entry.Username != "restricted" || entry.Context != "lua" || entry.Reason != "key" {
-				t.Errorf("the server has refused %+v", entry)
+			if entry.Username == "restricted" && entry.Reason == "key" {
+				refused += int(entry.Count)
 			}
-			refused += int(entry.Count)
 		}
 		if refused == 0 {
 			t.Error("no put has looked at records of others")
@@ -67,7 +66,7 @@ func TestRestrictedUser(t *testing.T) {
 			t.Errorf("wildkey check reports %d breaches, and there are %q", tool, report.Breaches)
 		}
 		table.rounds, table.records, table.stale = 1, report.Records, report.Stale()
-		table.found = fmt.Sprintf("%d looks at others refused", refused)
+		table.found = fmt.Sprintf("%d looks at records of others refused", refused)
 		if n, err := others.Sweep(ctx); n != report.Stale() || err != nil {
 			t.Errorf("Sweep drops %d of %d stale entries, %v", n, report.Stale(), err)
 		}
