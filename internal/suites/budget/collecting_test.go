@@ -19,7 +19,7 @@ const (
 	lookedPerNew = 0.25 // entries looked at for each that a clean index grows by, on average
 )
 
-// looked returns what put.lua looked at in the index: entries and units.
+// looked returns how much of the index scripts looked at.
 func looked(calls []luatest.Call) (entries, units int) {
 	for _, call := range calls {
 		if found, ok := call.Reply.([]any); ok && call.Args[0] == "ZRANGEBYLEX" {
