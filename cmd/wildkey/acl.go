@@ -19,8 +19,9 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 	if err == nil && !s.about.atLeast(7, 0) {
 		err = errTooOld
 	}
-	for _, tag := range home.tags {
-		reads, writes := commandsCalled(tag, preloaded)
+	for _, shard := range home.shards {
+		tag := s.layout.Tag(shard)
+		reads, writes := commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard)+"x", preloaded)
 		if err == nil {
 			err = noReads.ask(ctx, home.node, user, tag, reads)
 		}
@@ -29,7 +30,7 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 		}
 	}
 	switch {
-	case err != nil && mayNotRead(ctx, home):
+	case err != nil && s.mayNotRead(ctx, home):
 		all.add("acl", problem, "grant the COMMANDS in the header of match.lua, and GET, MGET, EVALSHA_RO, EVALSHA",
 			"this user may not read %s", some(home.tags))
 	case err != nil:
@@ -48,14 +49,14 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 }
 
 // mayNotRead tries a GET, and match.lua where it is loaded.
-func mayNotRead(ctx context.Context, home home) bool {
-	tag := home.tags[0]
-	if redis.HasErrorPrefix(home.Get(ctx, place{tag, "x"}.name()).Err(), "NOPERM") {
+func (s *session) mayNotRead(ctx context.Context, home home) bool {
+	shard := home.shards[0]
+	if redis.HasErrorPrefix(home.Get(ctx, s.layout.Prefix(shard)+"x").Err(), "NOPERM") {
 		return true
 	}
 	for _, script := range wildkey.Scripts() {
 		if script.Name == "match" {
-			err := home.EvalSha(ctx, script.SHA1, []string{order(tag), expiry(tag)}, "count", "", 1, 1, 1, "=x").Err()
+			err := home.EvalSha(ctx, script.SHA1, []string{s.layout.Index(shard)}, "count", "", 1, 1, 1, "=x").Err()
 			return err != nil && strings.Contains(err.Error(), "NOPERM")
 		}
 	}
@@ -99,10 +100,9 @@ func (d *denied) ask(ctx context.Context, home node, user, tag string, commands 
 
 // commandsCalled returns a call of each command that the verbs and the scripts
 // call on a shard, the scripts by their headers.
-func commandsCalled(tag string, preloaded bool) (reads, writes [][]any) {
-	order, record := order(tag), place{tag, "x"}.name()
-	reads = [][]any{{"EVALSHA_RO", "", 1, order}, {"GET", record}}
-	writes = [][]any{{"EVALSHA", "", 1, order}}
+func commandsCalled(index, record string, preloaded bool) (reads, writes [][]any) {
+	reads = [][]any{{"EVALSHA_RO", "", 1, index}, {"GET", record}}
+	writes = [][]any{{"EVALSHA", "", 1, index}, {"GETEX", record}}
 	if !preloaded {
 		reads = append(reads, []any{"SCRIPT", "LOAD", ""})
 	}
@@ -113,7 +113,7 @@ func commandsCalled(tag string, preloaded bool) (reads, writes [][]any) {
 		for _, name := range strings.Fields(names) {
 			if !seen[name] {
 				seen[name] = true
-				*calls = append(*calls, callOf(name, order, record))
+				*calls = append(*calls, callOf(name, index, record))
 			}
 		}
 	}
@@ -129,18 +129,15 @@ func commandsCalled(tag string, preloaded bool) (reads, writes [][]any) {
 }
 
 // callOf returns a call with as many arguments as the command needs.
-func callOf(command, order, record string) []any {
+func callOf(command, index, record string) []any {
 	arguments := map[string][]any{
-		"PEXPIREAT":     {record, 1},
-		"SET":           {record, ""},
-		"TIME":          {},
-		"ZADD":          {order, 0, "x"},
-		"ZCOUNT":        {order, 0, 0},
-		"ZCARD":         {order},
-		"ZRANGEBYLEX":   {order, "-", "+"},
-		"ZRANGEBYSCORE": {order, 0, 0},
-		"ZREM":          {order, "x"},
-		"ZSCORE":        {order, "x"},
+		"PEXPIRE":     {record, 1},
+		"SET":         {record, ""},
+		"ZADD":        {index, 0, "x"},
+		"ZCARD":       {index},
+		"ZRANDMEMBER": {index},
+		"ZRANGEBYLEX": {index, "-", "+"},
+		"ZREM":        {index, "x"},
 	}
 	if known, ok := arguments[command]; ok {
 		return append([]any{command}, known...)

@@ -10,7 +10,7 @@ import (
 type breach struct {
 	Kind   string `json:"breach"`
 	Tag    string `json:"tag"`
-	Key    string `json:"key"` // quoted, where it is none
+	Key    string `json:"key"` // escaped, where it is not encoded
 	Detail string `json:"detail"`
 	Repair string `json:"repair"`
 }
@@ -18,67 +18,45 @@ type breach struct {
 const (
 	reindexRepairs     = "wildkey reindex"
 	foreignIndexRepair = "rename or delete it, then wildkey reindex"
+	foreignRepair      = "look at it, and delete or rename it"
 )
 
 // A reshard leaves the namespace in two spreads until it has ended.
-const strayRepair = "give --shards as the clients have it; or, if that is right, finish wildkey reshard, " +
-	"or look at it and delete it"
+const strayRepair = "give --shards and --shard-segments as the clients have them; or, if these are right, " +
+	"finish wildkey reshard, or look at it and delete it"
 
-// stray returns what is wrong with a record or an index of another shard than these.
-func (s shards) stray(tag, name string) breach {
-	return breach{"wrong-shard", tag, plain(name), fmt.Sprintf("it is in %s, outside of %s", plain(tag), s), strayRepair}
+// recordBreach returns what is wrong with what a Redis key of this shard holds, if
+// its name alone tells. The text is what follows the prefix of the shard's records.
+func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) {
+	name, tag := layout.Prefix(shard)+text, layout.Tag(shard)
+	key, err := wildkey.ParseKey(text)
+	switch {
+	case err != nil:
+		detail := fmt.Sprintf("%s has no encoded key in its name", escaped(name))
+		return breach{"foreign", tag, escaped(text), detail, foreignRepair}, true
+	case layout.Shard(key) != shard:
+		detail := fmt.Sprintf("it is in %s, and its shard is %s", tag, layout.Tag(layout.Shard(key)))
+		repair := fmt.Sprintf("put it anew, then UNLINK %s and wildkey sweep", name)
+		return breach{"wrong-shard", tag, text, detail, repair}, true
+	}
+	return breach{}, false
 }
 
-// judge returns what is wrong with a record and its index entries.
-func (s shards) judge(st state) (breaches []breach) {
-	found := func(kind, repair, detail string, args ...any) {
-		breaches = append(breaches, breach{kind, st.tag, plain(st.encoded), fmt.Sprintf(detail, args...), repair})
-	}
-	const lookAtIt = "look at it, and delete or rename it"
-	remove := func(index string) string { return "ZREM " + index + " " + forRedisCLI(st.encoded) }
-	key, err := wildkey.ParseKey(st.encoded)
-	if err != nil {
-		if st.live {
-			found("foreign", lookAtIt, "%s has no encoded key in its name", plain(st.name()))
-		}
-		if st.inOrder {
-			found("no-key", remove(order(st.tag)), "it is in the order index and no encoded key")
-		}
-		if st.inExpiry {
-			found("no-key", remove(expiry(st.tag)), "it is in the expiry index and no encoded key")
-		}
-		return breaches
-	}
-	if st.live && st.kind != "string" {
-		found("foreign", lookAtIt, "%s is a %s", st.name(), st.kind)
-		return breaches
-	}
-	if st.inOrder && st.orderScore != 0 {
-		repair := reindexRepairs
-		if !st.live {
-			repair = remove(order(st.tag))
-		}
-		found("order-score", repair, "its score in the order index is %v, not 0", st.orderScore)
-	}
-	if !st.live {
-		return breaches
-	}
-	if right := s.of(key); right != st.tag {
-		found("wrong-shard", fmt.Sprintf("wildkey reshard into another namespace, or UNLINK %s and wildkey sweep", st.name()),
-			"it is in %s, and its shard is %s", st.tag, right)
-	}
-	if !st.inOrder && !st.noOrder {
-		found("unlisted", reindexRepairs, "it is not in the order index")
-	}
+// entryBreach returns what is wrong with an index entry that has this score.
+func entryBreach(layout wildkey.Layout, shard int, member string, score float64, stale bool) (breach, bool) {
+	b := breach{Tag: layout.Tag(shard), Key: escaped(member)}
+	b.Repair = fmt.Sprintf("ZREM %s %s", layout.Index(shard), b.Key)
+	_, err := wildkey.ParseKey(member)
 	switch {
-	case st.noExpiry: // which is a breach of its own
-	case st.expires == 0 && st.inExpiry:
-		found("needless-expiry", reindexRepairs, "it never expires, and the expiry index has %.0f", st.expiresByScore)
-	case st.expires != 0 && !st.inExpiry:
-		found("no-expiry-entry", reindexRepairs, "it expires at %d, and is not in the expiry index", st.expires)
-	case st.expiresByScore < float64(st.expires) || st.expiresByScore > float64(st.expires+st.blur):
-		found("wrong-expiry", reindexRepairs, "it expires at %d, and the expiry index has %.0f",
-			st.expires, st.expiresByScore)
+	case err != nil:
+		b.Kind, b.Detail = "no-key", "it is in the index and no encoded key"
+	case score != 0:
+		b.Kind, b.Detail = "score", fmt.Sprintf("its score in the index is %v, not 0", score)
+		if !stale {
+			b.Repair = reindexRepairs
+		}
+	default:
+		return b, false
 	}
-	return breaches
+	return b, true
 }

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
+
+	"github.com/wildkey/wildkey"
 )
 
 // checkSummary is what a check ends with.
@@ -23,37 +29,34 @@ func (t *tool) checkCommand() *cobra.Command {
 		Short: "Walk a namespace and report every breach of the invariant, without writing",
 		Long: `Walk a namespace and report every breach of the invariant, without writing:
 
-  unlisted         a record is not in the order index: no pattern finds it
-  no-expiry-entry  a record has a TTL and is not in the expiry index
-  wrong-expiry     the expiry index has another millisecond than the record
-  needless-expiry  a record never expires and is in the expiry index
-  wrong-shard      a record is not in the shard of its key: get does not find it;
-                   or a record or an index is in a shard beside those of --shards
-  order-score      a score of the order index is not 0: pages may miss the key
-  no-key           an index entry is no encoded key
-  foreign          a Redis key in the place of a record or of an index is none
+  unlisted      a record is not in the index: no pattern finds it
+  wrong-shard   a record is not in the shard of its key: get does not find it
+  other-shards  the namespace has Redis keys in other shards than those of the flags
+  score         a score in the index is not 0: pages may miss the key
+  no-key        an index entry is no encoded key
+  foreign       a Redis key in the place of a record or of an index is none
 
 An index entry without a record is stale, which is no breach: stale entries are
-counted, and wildkey sweep clears them away.
+counted. Puts of new records collect them, and wildkey sweep clears them away.
 
-Each record is judged by one snapshot of it and its index entries, so what is
-written meanwhile is no breach. Redis 6.2 tells expiries to a few milliseconds.`,
+Each record is judged by one snapshot of it and its index entry, so what is
+written meanwhile is no breach.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
-			check := checker{session: s, reported: map[breach]bool{}}
 			progress := t.progress("checking", unknown, inEntries)
-			err := check.run(ctx, func(b breach) error {
+			check := checker{session: s, reported: map[breach]bool{}, looked: progress.add, report: func(b breach) error {
 				progress.end()
 				return t.writeBreach(b)
-			}, progress.add)
+			}}
+			err := check.run(ctx)
 			progress.end()
 			if err != nil {
 				return err
 			}
 			sum := check.summary
-			err = t.result(sum, "%s, %s, %s stale: %s", records(sum.Records),
+			err = t.result(sum, "%s, %s, %s stale (%s): %s", records(sum.Records),
 				counted(sum.Entries, "index entry", "index entries"), number(sum.Stale),
-				counted(sum.Breaches, "breach", "breaches"))
+				percent(float64(sum.Stale)/float64(max(1, sum.Entries))), counted(sum.Breaches, "breach", "breaches"))
 			if err == nil && sum.Breaches > 0 {
 				err = outcome{exitFindings, fmt.Errorf("the namespace %s is not whole", plain(t.namespace))}
 			}
@@ -66,104 +69,96 @@ func (t *tool) writeBreach(b breach) error {
 	if t.json {
 		return t.line(b)
 	}
-	_, err := fmt.Fprintf(t.out, "%-15s  %s  %s; repair: %s\n", b.Kind, b.Key, b.Detail, b.Repair)
+	_, err := fmt.Fprintf(t.out, "%-12s  %s  %s; repair: %s\n", b.Kind, b.Key, b.Detail, b.Repair)
 	if err == nil {
 		err = t.out.Flush()
 	}
 	return err
 }
 
-// checker walks records, and then both indexes.
+// checker walks the records, and then the indexes.
 type checker struct {
 	*session
+	report   func(breach) error
+	looked   func(int) // at so many more
 	summary  checkSummary
 	reported map[breach]bool // of late: SCAN and ZSCAN may meet the same key twice
+	strays   []wildkey.Options
 }
 
 // mostReported bounds the memory of a check that finds a breach in each record.
 const mostReported = 10_000
 
-// whereabouts is where a walk meets a key.
-type whereabouts int
+// checkBatch is how many records are asked after at a time.
+const checkBatch = 500
 
-const (
-	amongRecords whereabouts = iota
-	inOrder
-	inExpiry
-)
-
-func (c *checker) run(ctx context.Context, report func(breach) error, looked func(int)) error {
+func (c *checker) run(ctx context.Context) error {
 	masters, err := c.nodes(ctx, true) // of all slots: other shards than these may be anywhere
 	if err != nil {
 		return err
 	}
-	walk := func(
-		of string, page func(cursor uint64) *redis.ScanCmd, where whereabouts,
-		placesOf func(found []string) ([]place, error),
-	) error {
-		for cursor, more := uint64(0), true; more; more = cursor != 0 {
-			found, next, err := page(cursor).Result()
-			if err != nil {
-				return fmt.Errorf("walking %s: %w", of, err)
-			}
-			places, err := placesOf(found)
-			if err != nil {
-				return err
-			}
-			if err := c.judgeAll(ctx, places, where, report); err != nil {
-				return err
-			}
-			looked(len(places))
-			cursor = next
-		}
-		return nil
-	}
-	foreign, err := c.foreignIndexes(ctx, report)
+	foreign, err := c.foreignIndexes(ctx)
 	if err != nil {
 		return err
 	}
-	pattern := c.shards.pattern()
 	for _, master := range masters {
-		scan := func(cursor uint64) *redis.ScanCmd { return master.Scan(ctx, cursor, pattern, snapshotRecords) }
-		if err := walk(pattern, scan, amongRecords, c.placesOf(report)); err != nil {
+		err := c.walk("the keyspace of "+master.address, func(cursor uint64) *redis.ScanCmd {
+			return master.Scan(ctx, cursor, c.layout.Glob(), checkBatch)
+		}, func(names []string) error { return c.checkNames(ctx, names) })
+		if err != nil {
 			return err
 		}
 	}
-	for _, tag := range c.shards.tags {
-		for i, index := range []string{order(tag), expiry(tag)} {
-			if foreign[index] {
-				continue
-			}
-			where := []whereabouts{inOrder, inExpiry}[i]
-			scan := func(cursor uint64) *redis.ScanCmd { return c.client.ZScan(ctx, index, cursor, "", snapshotRecords) }
-			if err := walk(index, scan, where, placesIn(tag)); err != nil {
-				return err
-			}
+	for shard := range c.layout.Shards() {
+		if foreign[shard] {
+			continue
+		}
+		index := c.layout.Index(shard)
+		err := c.walk(index, func(cursor uint64) *redis.ScanCmd {
+			return c.client.ZScan(ctx, index, cursor, "", checkBatch)
+		}, func(entries []string) error { return c.checkEntries(ctx, shard, entries) })
+		if err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// foreignIndexes reports and returns what is in the place of an index and is none.
-func (c *checker) foreignIndexes(ctx context.Context, report func(breach) error) (map[string]bool, error) {
-	var kinds []*redis.StatusCmd
+// walk hands on what each page of a SCAN or ZSCAN has.
+func (c *checker) walk(of string, page func(cursor uint64) *redis.ScanCmd, check func(found []string) error) error {
+	for cursor, more := uint64(0), true; more; more = cursor != 0 {
+		found, next, err := page(cursor).Result()
+		if err != nil {
+			return fmt.Errorf("walking %s: %w", of, err)
+		}
+		if err := check(found); err != nil {
+			return err
+		}
+		cursor = next
+	}
+	return nil
+}
+
+// foreignIndexes reports and returns the shards with something else in the place
+// of their index.
+func (c *checker) foreignIndexes(ctx context.Context) (map[int]bool, error) {
+	kinds := make([]*redis.StatusCmd, c.layout.Shards())
 	_, err := c.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, tag := range c.shards.tags {
-			kinds = append(kinds, p.Type(ctx, order(tag)), p.Type(ctx, expiry(tag)))
+		for shard := range kinds {
+			kinds[shard] = p.Type(ctx, c.layout.Index(shard))
 		}
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("TYPE of the indexes: %w", err)
 	}
-	foreign := map[string]bool{}
-	for i, kind := range kinds {
+	foreign := map[int]bool{}
+	for shard, kind := range kinds {
 		if kind := kind.Val(); kind != "zset" && kind != "none" {
-			tag := c.shards.tags[i/2]
-			index := []string{order(tag), expiry(tag)}[i%2]
-			foreign[index] = true
-			found := breach{"foreign", tag, index, "it is not an index but a " + kind, foreignIndexRepair}
-			if err := c.found(found, report); err != nil {
+			foreign[shard] = true
+			detail := "it is not an index but a " + kind
+			err := c.found(breach{"foreign", c.layout.Tag(shard), c.layout.Index(shard), detail, foreignIndexRepair})
+			if err != nil {
 				return nil, err
 			}
 		}
@@ -171,95 +166,167 @@ func (c *checker) foreignIndexes(ctx context.Context, report func(breach) error)
 	return foreign, nil
 }
 
-// placesOf returns a function that tells of what SCAN gives where the records of
-// these shards are, and reports what is in others.
-func (c *checker) placesOf(report func(breach) error) func(names []string) ([]place, error) {
-	own := map[string]bool{}
-	for _, tag := range c.shards.tags {
-		own[tag] = true
-	}
-	return func(names []string) (places []place, err error) {
-		for _, name := range names {
-			tag, rest, _ := strings.Cut(name, "}")
-			tag += "}"
-			encoded, isRecord := strings.CutPrefix(rest, ":")
-			isIndex := name == order(tag) || name == expiry(tag)
-			switch {
-			case own[tag] && isRecord:
-				places = append(places, place{tag, encoded})
-			case !own[tag] && isRecord:
-				err = c.found(c.shards.stray(tag, encoded), report)
-			case !own[tag] && isIndex:
-				err = c.found(c.shards.stray(tag, name), report)
-			}
-			if err != nil {
-				return nil, err
-			}
+// checkNames checks the Redis keys that SCAN gives.
+func (c *checker) checkNames(ctx context.Context, names []string) error {
+	encoded := map[int][]string{} // keys of the records, by their shard
+	for _, name := range names {
+		options, shard, ok := parseTag(name)
+		if !ok {
+			continue // it is another program's
 		}
-		return places, nil
+		if shard >= c.layout.Shards() || !strings.HasPrefix(name, c.layout.Tag(shard)) {
+			if err := c.stray(options); err != nil {
+				return err
+			}
+			continue
+		}
+		text, isRecord := strings.CutPrefix(name, c.layout.Prefix(shard))
+		if !isRecord {
+			continue
+		}
+		if b, ok := recordBreach(c.layout, shard, text); ok {
+			if err := c.found(b); err != nil {
+				return err
+			}
+			continue
+		}
+		encoded[shard] = append(encoded[shard], text)
 	}
+	for _, shard := range slices.Sorted(maps.Keys(encoded)) {
+		if err := c.checkRecords(ctx, shard, encoded[shard]); err != nil {
+			return err
+		}
+	}
+	c.looked(len(names))
+	return nil
 }
 
-// placesIn returns a function that tells of what ZSCAN gives, with the scores,
-// which records of a shard it means.
-func placesIn(tag string) func(found []string) ([]place, error) {
-	return func(found []string) (places []place, _ error) {
-		for i := 0; i < len(found); i += 2 {
-			places = append(places, place{tag, found[i]})
-		}
-		return places, nil
+// stray reports other shards of the namespace, once for each number of them.
+func (c *checker) stray(options wildkey.Options) error {
+	if slices.Contains(c.strays, options) {
+		return nil
 	}
-}
-
-func (c *checker) judgeAll(
-	ctx context.Context, places []place, where whereabouts, report func(breach) error,
-) error {
-	states, err := c.snapshot(ctx, places, indexes)
+	c.strays = append(c.strays, options)
+	other, err := wildkey.NewLayout(options.Namespace, options.Shards, options.ShardSegments)
 	if err != nil {
 		return err
 	}
-	for _, st := range states {
-		switch {
-		case where == amongRecords && st.live:
-			c.summary.Records++
-		case where == inOrder && st.inOrder, where == inExpiry && st.inExpiry:
-			c.summary.Entries++
-			if !st.live {
-				c.summary.Stale++
-			}
-		}
-		breaches := c.judgeFrom(where, st)
-		if st.loose && len(breaches) > 0 {
+	detail := "the namespace has Redis keys here, outside of " + spread(c.layout)
+	return c.found(breach{"other-shards", other.Tag(0), spread(other), detail, strayRepair})
+}
+
+func (c *checker) checkRecords(ctx context.Context, shard int, encoded []string) error {
+	states, loose, err := c.look(ctx, shard, encoded)
+	if err != nil {
+		return err
+	}
+	for i, st := range states {
+		if st.kind == "string" && !st.listed && loose {
 			// Somebody may have written between two answers: ask for this one alone.
-			again, err := c.snapshot(ctx, []place{st.place}, indexes)
+			again, _, err := c.look(ctx, shard, encoded[i:i+1])
 			if err != nil {
 				return err
 			}
-			breaches = c.judgeFrom(where, again[0])
+			st = again[0]
 		}
-		for _, b := range breaches {
-			if err := c.found(b, report); err != nil {
-				return err
-			}
+		b := breach{Tag: c.layout.Tag(shard), Key: encoded[i]}
+		switch {
+		case st.kind == "none":
+			continue
+		case st.kind != "string":
+			b.Kind, b.Repair = "foreign", foreignRepair
+			b.Detail = fmt.Sprintf("%s is a %s", c.layout.Prefix(shard)+encoded[i], st.kind)
+		case !st.listed:
+			c.summary.Records++
+			b.Kind, b.Repair = "unlisted", reindexRepairs
+			b.Detail = "it is not in the index"
+		default:
+			c.summary.Records++
+			continue
+		}
+		if err := c.found(b); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// judgeFrom judges what is there where SCAN meets it, and index entries without a
-// record where ZSCAN meets them: so that each walk has breaches of its own.
-func (c *checker) judgeFrom(where whereabouts, st state) []breach {
-	if st.live != (where == amongRecords) {
+// state is what the server holds of a record.
+type state struct {
+	kind   string // a Redis type, or none
+	listed bool   // in the index, or a foreign key is in the place of that
+}
+
+// look returns the states of records of one shard, all of one moment: nothing else
+// is done on its server between the commands. A server whose memory is full queues
+// nothing for that, and while a slot moves its keys are on two servers: then the
+// states are loose, and others may have written meanwhile.
+func (s *session) look(ctx context.Context, shard int, encoded []string) (states []state, loose bool, err error) {
+	kinds, scores := make([]*redis.StatusCmd, len(encoded)), make([]*redis.FloatCmd, len(encoded))
+	ask := func(p redis.Pipeliner) error {
+		for i, key := range encoded {
+			kinds[i] = p.Type(ctx, s.layout.Prefix(shard)+key)
+			scores[i] = p.ZScore(ctx, s.layout.Index(shard), key)
+		}
 		return nil
 	}
-	if !st.live {
-		st.inOrder, st.inExpiry = st.inOrder && where == inOrder, st.inExpiry && where == inExpiry
+	node, err := s.nodeOf(ctx, s.layout.Tag(shard))
+	if err != nil {
+		return nil, false, err
 	}
-	return c.shards.judge(st)
+	_, err = node.TxPipelined(ctx, ask)
+	loose = slices.ContainsFunc([]string{"EXECABORT", "ASK ", "MOVED "}, func(refusal string) bool {
+		return redis.HasErrorPrefix(err, refusal)
+	})
+	if loose {
+		s.client.Pipelined(ctx, ask) // the client follows each key to where it is; errors are below
+	}
+	for i := range encoded {
+		score, kind := scores[i].Err(), kinds[i].Err()
+		if score == redis.Nil || redis.HasErrorPrefix(score, "WRONGTYPE") {
+			score = nil
+		}
+		if err := cmp.Or(kind, score); err != nil {
+			return nil, false, fmt.Errorf("reading records: %w", err)
+		}
+		states = append(states, state{kinds[i].Val(), scores[i].Err() != redis.Nil})
+	}
+	return states, loose, nil
+}
+
+// checkEntries checks the members, and their scores, that ZSCAN gives.
+func (c *checker) checkEntries(ctx context.Context, shard int, entries []string) error {
+	var exist []*redis.IntCmd
+	_, err := c.client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for entry := range slices.Chunk(entries, 2) {
+			exist = append(exist, p.Exists(ctx, c.layout.Prefix(shard)+entry[0]))
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("EXISTS of records: %w", err)
+	}
+	for i, exists := range exist {
+		stale := exists.Val() == 0
+		if c.summary.Entries++; stale {
+			c.summary.Stale++
+		}
+		score, err := strconv.ParseFloat(entries[2*i+1], 64)
+		if err != nil {
+			return fmt.Errorf("ZSCAN: %w", err)
+		}
+		if b, ok := entryBreach(c.layout, shard, entries[2*i], score, stale); ok {
+			if err := c.found(b); err != nil {
+				return err
+			}
+		}
+	}
+	c.looked(len(exist))
+	return nil
 }
 
 // found reports a breach, once.
-func (c *checker) found(b breach, report func(breach) error) error {
+func (c *checker) found(b breach) error {
 	if c.reported[b] {
 		return nil
 	}
@@ -268,5 +335,5 @@ func (c *checker) found(b breach, report func(breach) error) error {
 	}
 	c.reported[b] = true
 	c.summary.Breaches++
-	return report(b)
+	return c.report(b)
 }

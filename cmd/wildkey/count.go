@@ -10,7 +10,7 @@ import (
 func (t *tool) countCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "count [PATTERN]",
-		Short: "Count the records that match, by the index alone",
+		Short: "Count the records that match",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			pattern, err := patternArgument(args)

@@ -19,8 +19,9 @@ func (t *tool) doctorCommand() *cobra.Command {
 		Long: `Say what is wrong with the server for this namespace and user, and what to do
 about it: its version and role, the cluster slots and which of them are on their
 way to another node or left so, eviction policy and memory,
-missing scripts, the ACL of this user, the indexes and their stale entries, and
-other shards of the namespace than these.
+missing scripts, the ACL of this user, the indexes and their stale entries,
+other shards of the namespace than these, and other namespaces that nobody
+cleans. These it looks for with SCAN, through the whole keyspace.
 It writes nothing. A problem makes the exit code 4, a note does not.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
@@ -32,11 +33,14 @@ It writes nothing. A problem makes the exit code 4, a note does not.`,
 			all.onEach(homes, func(home home, found *findings) { s.examineServer(ctx, home, found) })
 			open := s.openSlots(ctx, &all)
 			all.onEach(homes, func(home home, found *findings) { s.examineCluster(ctx, home, open, found) })
-			all.onEach(homes, func(home home, found *findings) { s.examineMemory(ctx, home, found) })
+			evicts := false
+			all.onEach(homes, func(home home, found *findings) {
+				evicts = s.examineMemory(ctx, home, found) || evicts
+			})
 			s.examineScripts(ctx, t.preloaded, &all)
 			all.onEach(homes, func(home home, found *findings) { s.examineACL(ctx, home, t.preloaded, found) })
-			s.examineIndexes(ctx, &all)
-			s.examineShards(ctx, t.namespace, &all)
+			s.examineIndexes(ctx, evicts, &all)
+			s.examineOthers(ctx, &all)
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -133,26 +137,34 @@ func (s *session) examineCluster(ctx context.Context, home home, open map[string
 	}
 }
 
-func (s *session) examineMemory(ctx context.Context, home home, all *findings) {
+// examineMemory reports whether the server evicts records that have a TTL, and no
+// others.
+func (s *session) examineMemory(ctx context.Context, home home, all *findings) (evicts bool) {
 	info, err := home.InfoMap(ctx, "memory").Result()
 	if err != nil {
 		all.cannot("memory", err, "have someone who may call INFO look at maxmemory and maxmemory-policy")
-		return
+		return false
 	}
 	memory := info["Memory"]
 	policy := memory["maxmemory_policy"]
 	used, _ := strconv.ParseInt(memory["used_memory"], 10, 64)
 	limit, _ := strconv.ParseInt(memory["maxmemory"], 10, 64)
-	if strings.HasPrefix(policy, "allkeys-") {
-		const advice = "CONFIG SET maxmemory-policy noeviction, or a volatile-* one; " +
-			"wildkey reindex repairs what was evicted"
+	volatile := strings.HasPrefix(policy, "volatile-")
+	switch {
+	case strings.HasPrefix(policy, "allkeys-"):
 		status := problem
 		if limit == 0 {
 			status = worth // nothing is evicted yet
 		}
-		all.add("eviction", status, advice, "%s may evict an index: its records are then found by no pattern", policy)
-	} else {
-		all.add("eviction", fine, "", "%s leaves the indexes alone", policy)
+		all.add("eviction", status,
+			"CONFIG SET maxmemory-policy noeviction, or a volatile-* one; wildkey reindex repairs what was evicted",
+			"%s may evict an index: its records are then found by no pattern", policy)
+	case volatile:
+		all.add("eviction", fine, "", "%s evicts records, and never an index: that has no TTL", policy)
+	case policy == "noeviction":
+		all.add("eviction", fine, "", "noeviction evicts nothing: a full server refuses writes")
+	default:
+		all.add("eviction", worth, "look at maxmemory-policy: allkeys-* may evict an index", "INFO does not tell the policy")
 	}
 	switch text := size(used) + " used"; {
 	case limit == 0:
@@ -163,6 +175,7 @@ func (s *session) examineMemory(ctx context.Context, home home, all *findings) {
 	default:
 		all.add("memory", fine, "", "%s of %s", text, size(limit))
 	}
+	return volatile && limit > 0
 }
 
 func (s *session) examineScripts(ctx context.Context, preloaded bool, all *findings) {

@@ -12,7 +12,7 @@ import (
 // TestDoctorOfMasterDown kills a node that has a shard, which is more than a note.
 func TestDoctorOfMasterDown(t *testing.T) {
 	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
-		down, err := cluster.Owner("{app#1}")
+		down, err := cluster.Owner("{app#1/3/1}")
 		must(t, err)
 		up := cluster.Nodes[slices.IndexFunc(cluster.Nodes, func(s *redisserver.Server) bool { return s != down })]
 		run := shell(t, up)
@@ -50,19 +50,19 @@ func TestDoctorOfOpenSlot(t *testing.T) {
 				t.Errorf("exit code %d, and\n%swant %d, and\n%s", got, output, code, want)
 			}
 		}
-		m := beginMove(t, cluster, "{app#1}")
+		m := beginMove(t, cluster, "{app#1/3/1}")
 		from, to := m.From, m.To
 		source, target := from.Options().Addr, to.Options().Addr
 		ways := []string{"migrating from " + source, "importing to " + target}
 		if target < source {
 			slices.Reverse(ways)
 		}
-		open := "problem  cluster   slots of " + source + " are open, and calls may fail with TRYAGAIN: {app#1} 7223 "
+		open := "problem  cluster   slots of " + source + " are open, and calls may fail with TRYAGAIN: {app#1/3/1} 13763 "
 		expect(exitFindings, open+strings.Join(ways, " ")+"\n"+
 			"                   -> redis-cli --cluster fix "+source+", unless slots are just being moved\n")
-		must(t, from.Do(ctx, "CLUSTER", "SETSLOT", 7223, "STABLE").Err())
+		must(t, from.Do(ctx, "CLUSTER", "SETSLOT", 13763, "STABLE").Err())
 		expect(exitFindings, open+"importing to "+target+"\n")
-		must(t, to.Do(ctx, "CLUSTER", "SETSLOT", 7223, "STABLE").Err())
-		expect(0, "ok       cluster   slots on "+source+": {app#1} 7223\n")
+		must(t, to.Do(ctx, "CLUSTER", "SETSLOT", 13763, "STABLE").Err())
+		expect(0, "ok       cluster   slots on "+source+": {app#1/3/1} 13763\n")
 	})
 }

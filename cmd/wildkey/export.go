@@ -13,10 +13,10 @@ func (t *tool) exportCommand() *cobra.Command {
 		Long: `Write the records that match as NDJSON, which import reads: one object a line,
 
   {"key":"user:42:session:abc","value":"laptop","expires_at":1767225600000}
-  {"key":"user:42:photo","value_base64":"/9j/4A==","ttl":0}
+  {"key":"user:42:photo","value_base64":"/9j/4A==","ttl":"never"}
 
 with the encoded key; the value, in base64 where it is not UTF-8 or is shorter so;
-and when the record expires, in Unix milliseconds, or a ttl of 0, which is never.
+and when the record expires, in Unix milliseconds by the clock of this machine.
 A record and its TTL are of one moment; the whole is not.`,
 		Example: `  wildkey export 'user:**' | gzip > users.ndjson.gz`,
 		Args:    cobra.MaximumNArgs(1),
@@ -36,15 +36,11 @@ A record and its TTL are of one moment; the whole is not.`,
 				defer progress.end()
 			}
 			written := 0
-			for record, err := range s.walk(ctx, pattern, values) {
+			for record, err := range s.walk(ctx, pattern) {
 				if err != nil {
 					return partly{err, records(written) + " exported"}
 				}
-				l, err := newLine(record, true)
-				if err == nil {
-					err = t.line(l)
-				}
-				if err != nil {
+				if err := t.line(newLine(record, true)); err != nil {
 					return err
 				}
 				written++

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/wildkey/wildkey"
@@ -19,34 +22,40 @@ func (t *tool) getCommand() *cobra.Command {
 			if err != nil {
 				return usageError(err)
 			}
-			states, err := s.snapshot(ctx, []place{{s.shards.of(key), key.String()}}, values)
-			if err != nil {
-				return err
-			}
-			record := states[0]
-			if record.foreign {
-				kind, err := s.client.Type(ctx, record.name()).Result()
-				if err != nil {
-					return fmt.Errorf("TYPE %s: %w", record.name(), err)
-				}
-				return outcome{exitNothing, fmt.Errorf("there is no record %s: %s is foreign, a %s", key, record.name(), kind)}
-			}
-			if !record.live {
-				return outcome{exitNothing, fmt.Errorf("there is no record %s", key)}
+			value, err := s.cache.Get(ctx, key)
+			var left time.Duration
+			if err == nil && t.json {
+				left, err = s.cache.TTL(ctx, key)
 			}
 			switch {
+			case redis.HasErrorPrefix(err, "WRONGTYPE"):
+				return s.foreign(ctx, key)
+			case errors.Is(err, wildkey.ErrNotFound):
+				return outcome{exitNothing, fmt.Errorf("there is no record %s", key)}
+			case err != nil:
+				return err
 			case t.json:
-				l, err := newLine(record, true)
-				if err != nil {
-					return err
-				}
-				return t.line(l)
+				entry := wildkey.Entry{Key: key, Value: value, TTL: left}
+				return t.line(newLine(record{entry, int64(len(value)), time.Now()}, true))
 			case t.isTerminal(t.stdout):
-				_, err = fmt.Fprintln(t.out, visible(string(record.value)))
+				_, err = fmt.Fprintln(t.out, visible(string(value)))
 			default:
-				_, err = t.out.Write(record.value)
+				_, err = t.out.Write(value)
 			}
 			return err
 		}),
 	}
+}
+
+// foreign returns an error that says what is in the place of a record.
+func (s *session) foreign(ctx context.Context, key wildkey.Key) error {
+	name, err := s.layout.Record(key)
+	if err != nil {
+		return err
+	}
+	kind, err := s.client.Type(ctx, name).Result()
+	if err != nil {
+		return fmt.Errorf("TYPE %s: %w", name, err)
+	}
+	return outcome{exitNothing, fmt.Errorf("there is no record %s: %s is foreign, a %s", key, name, kind)}
 }

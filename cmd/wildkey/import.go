@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +34,8 @@ them: one JSON object a line, with
 
   key           encoded, "user:42", or a list of segments, ["user", "42"]
   value         text, or value_base64, any bytes
-  expires_at    Unix milliseconds, or ttl, milliseconds from now, 0 for never
+  expires_at    Unix milliseconds, by the clock of this machine;
+                or ttl, milliseconds from now, or "never"
 
 A record that names neither has the TTL of --ttl or --no-expiry. One that has
 expired meanwhile is left out. A record that is there already is written over.
@@ -144,7 +144,7 @@ func (i *importer) add(text []byte) error {
 }
 
 func (i *importer) full() bool {
-	return len(i.batch) == importRecords*min(len(i.shards.tags), importShards) || i.bytes >= importBytes
+	return len(i.batch) == importRecords*min(i.layout.Shards(), importShards) || i.bytes >= importBytes
 }
 
 // put writes the batch, but for what has expired while it was read.
@@ -152,19 +152,17 @@ func (i *importer) put(ctx context.Context) error {
 	if len(i.batch) == 0 {
 		return nil
 	}
-	now, err := i.client.Time(ctx).Result()
-	if err != nil {
-		return fmt.Errorf("TIME: %w", err)
-	}
-	var live []wildkey.Record
-	for _, record := range i.batch {
-		if record.ready(now) {
-			live = append(live, record.Record)
-		}
-	}
-	i.expired += len(i.batch) - len(live)
+	now, batch := time.Now(), i.batch
 	i.batch, i.bytes, i.due = nil, 0, nil
-	written, err := i.cache.PutEach(ctx, slices.Values(live), nil)
+	written, err := i.cache.PutEach(ctx, func(yield func(wildkey.Record, error) bool) {
+		for _, record := range batch {
+			if !record.ready(now) {
+				i.expired++
+			} else if !yield(record.Record, nil) {
+				return
+			}
+		}
+	}, nil)
 	i.written += written
 	return err
 }

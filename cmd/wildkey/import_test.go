@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
@@ -42,13 +43,8 @@ func TestImportInPauses(t *testing.T) {
 func TestImportExpiry(t *testing.T) {
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
 		ctx, client := context.Background(), server.Client(t)
-		tool := newTool(nil, io.Discard, io.Discard)
-		tool.url, tool.namespace = "redis://"+server.Addr, "app"
-		s, err := tool.connect(ctx, writing)
-		must(t, err)
-		defer s.client.Close()
-		run := importer{session: s}
-		now := func() int64 { return client.Time(ctx).Val().UnixMilli() }
+		run := importer{session: connect(t, server, writing)}
+		now := func() int64 { return time.Now().UnixMilli() }
 		soon := now() + 100
 		must(t, run.add(fmt.Appendf(nil, `{"key":"brief","value":"v","expires_at":%d}`, soon)))
 		must(t, run.add(fmt.Appendf(nil, `{"key":"long","value":"v","expires_at":%d}`, soon+3_600_000)))
@@ -68,7 +64,7 @@ func TestImportExpiry(t *testing.T) {
 func TestImportFailedRead(t *testing.T) {
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
 		in := io.MultiReader(
-			strings.NewReader(`{"key":"a","value":"1","ttl":0}`+"\n"+`{"key":"b","va`),
+			strings.NewReader(`{"key":"a","value":"1","ttl":"never"}`+"\n"+`{"key":"b","va`),
 			iotest.ErrReader(errors.New("the disk is broken")))
 		var out, messages bytes.Buffer
 		tool := newTool(in, &out, &messages)

@@ -3,91 +3,87 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/wildkey/wildkey"
 )
 
-func (s *session) examineIndexes(ctx context.Context, all *findings) {
-	var sum sample
-	var taken, misplaced int
-	for _, tag := range s.shards.tags {
-		for _, index := range []string{order(tag), expiry(tag)} {
-			kind, err := s.client.Type(ctx, index).Result()
-			if err != nil {
-				all.cannot("indexes", err, "")
-				return
-			}
-			if kind != "zset" && kind != "none" {
-				all.add("indexes", problem, foreignIndexRepair, "%s is not an index but a %s", index, kind)
-				return
-			}
-		}
-		sample, err := s.sample(ctx, tag, len(s.shards.tags))
+// staleShare is the share of stale entries that puts of new records keep a
+// namespace below, in the worst of cases.
+const staleShare = 0.3
+
+// examineIndexes judges the indexes of the namespace by a sample.
+func (s *session) examineIndexes(ctx context.Context, evicts bool, all *findings) {
+	var shards []int
+	for shard := range s.layout.Shards() {
+		index := s.layout.Index(shard)
+		kind, err := s.client.Type(ctx, index).Result()
 		if err != nil {
 			all.cannot("indexes", err, "")
 			return
 		}
-		sum.entries += sample.entries
-		sum.expiring += sample.expiring
-		sum.stale += sample.stale
-		taken += len(sample.taken)
-		for _, encoded := range sample.taken {
-			if key, err := wildkey.ParseKey(encoded); err == nil && s.shards.of(key) != tag {
-				misplaced++
-			}
+		if kind != "zset" && kind != "none" {
+			all.add("indexes", problem, foreignIndexRepair, "%s is not an index but a %s", index, kind)
+			return
 		}
+		shards = append(shards, shard)
 	}
-	if sum.entries == 0 {
-		all.add("indexes", worth, "if there should be records: look at the namespace, then wildkey reindex",
-			"%s: no entry in the order index", s.shards)
+	sample, err := s.sample(ctx, s.layout, shards)
+	if err != nil {
+		all.cannot("indexes", err, "")
 		return
 	}
-	all.add("indexes", fine, "", "%s entries, %s of them with an expiry; wildkey check looks at each",
-		number(sum.entries), number(sum.expiring))
-	share := float64(sum.stale) / float64(max(1, taken))
-	text := fmt.Sprintf("%s of %s index entries looked up have no record", percent(share), number(taken))
-	if share >= 0.25 {
-		all.add("stale", worth, "wildkey sweep", "%s", text)
+	if sample.entries == 0 {
+		all.add("indexes", worth, "if there should be records: look at the namespace, then wildkey reindex",
+			"%s: no entry in the index", spread(s.layout))
+		return
+	}
+	all.add("indexes", fine, "", "%s; wildkey check looks at each", counted(sample.entries, "entry", "entries"))
+	text := fmt.Sprintf("%s of %s index entries looked up have no record",
+		percent(sample.staleShare()), number(sample.taken))
+	if sample.staleShare() > staleShare {
+		all.add("stale", worth, "wildkey sweep; puts of new records collect such entries, and few are put here", "%s", text)
 	} else {
 		all.add("stale", fine, "", "%s", text)
 	}
-	if misplaced > 0 {
-		all.add("shards", problem, "give --shards and --shard-segments as the clients have them; wildkey check looks at each",
-			"%s of %s index entries looked up are not in the shard of their key", number(misplaced), number(taken))
+	if evicts && sample.lasting > sample.live/2 {
+		all.add("eviction", worth, "put records with a TTL, or have maxmemory leave room for those without",
+			"%s of the records never expire, and volatile-* evicts none of them", percent(float64(sample.lasting)/float64(sample.live)))
 	}
 }
 
-// examineShards looks for other shards of the namespace, by their indexes.
-func (s *session) examineShards(ctx context.Context, namespace string, all *findings) {
-	others := tagsOf(namespace, maxShards)
-	if own := len(s.shards.tags); own > 1 {
-		others = append(tagsOf(namespace, 1), others[own:]...)
-	}
-	exist := make([]*redis.IntCmd, len(others))
-	// One first: the ACL log of who may not look shall not be full of it.
-	err := s.client.Exists(ctx, order(others[0])).Err()
-	if err == nil {
-		_, err = s.client.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for i, tag := range others {
-				exist[i] = p.Exists(ctx, order(tag), expiry(tag))
-			}
-			return nil
-		})
-	}
+// manyStale is how many stale entries of another namespace are worth a word.
+const manyStale = 1_000
+
+// examineOthers looks for other shards of the namespace, and for namespaces that
+// nobody cleans.
+func (s *session) examineOthers(ctx context.Context, all *findings) {
+	namespaces, err := s.locate(ctx)
 	if err != nil {
 		all.cannot("shards", err, "")
 		return
 	}
-	var found []string
-	for i, tag := range others {
-		if exist[i].Val() > 0 {
-			found = append(found, tag)
+	var strays, idle []string
+	for _, other := range namespaces {
+		if other.Glob() == s.layout.Glob() { // the same namespace
+			if spread(other.Layout) != spread(s.layout) {
+				strays = append(strays, spread(other.Layout))
+			}
+			continue
+		}
+		sample, err := s.sample(ctx, other.Layout, other.indexed)
+		if err != nil { // the next would be refused too, and fill the ACL log
+			all.cannot("idle", err, "")
+			break
+		}
+		if sample.stale() >= manyStale && sample.staleShare() > staleShare {
+			idle = append(idle, fmt.Sprintf("%s (%s of %s)",
+				spread(other.Layout), percent(sample.staleShare()), number(sample.entries)))
 		}
 	}
-	if len(found) > 0 {
+	if len(strays) > 0 {
 		all.add("shards", problem, strayRepair,
-			"the namespace has records outside of %s too: %s", s.shards, some(found))
+			"the namespace has an index outside of %s too: %s", spread(s.layout), some(strays))
+	}
+	if len(idle) > 0 {
+		all.add("idle", worth, "wildkey sweep, with --namespace and --shards of each as wildkey top lists them",
+			"too few records are put to collect the stale index entries of %s", some(idle))
 	}
 }

@@ -41,7 +41,7 @@ func TestInterrupt(t *testing.T) {
 		}
 		check := toolCommand(t, server, "check")
 		output, err := check.Output()
-		if err != nil || string(output) != "250 records, 250 index entries, 0 stale: 0 breaches\n" {
+		if err != nil || string(output) != "250 records, 250 index entries, 0 stale (0.0%): 0 breaches\n" {
 			t.Errorf("check after it: %s, %v", output, err)
 		}
 	})
@@ -59,9 +59,9 @@ func TestInterruptedReshard(t *testing.T) {
 		options.Shards = 8
 		after, err := wildkey.New(client, options)
 		must(t, err)
-		_, err = before.PutEach(ctx, func(yield func(wildkey.Record) bool) {
+		_, err = before.PutEach(ctx, func(yield func(wildkey.Record, error) bool) {
 			for i := range most {
-				if !yield(wildkey.Record{Key: wildkey.K("user", i), Value: fmt.Append(nil, i)}) {
+				if !yield(wildkey.Record{Key: wildkey.K("user", i), Value: fmt.Append(nil, i)}, nil) {
 					return
 				}
 			}
@@ -96,14 +96,14 @@ func TestInterruptedReshard(t *testing.T) {
 		}
 
 		output, err := toolCommand(t, server, "reshard", "--to-shards", "8", "--yes").Output()
-		want := fmt.Sprintf("moved %s from {app} to {app#0}..{app#7}\n", records(here))
+		want := fmt.Sprintf("moved %s from {app} to {app#0/8/1}..{app#7/8/1}\n", records(here))
 		if err != nil || string(output) != want {
 			t.Errorf("the next: %q, %v, want %q", output, err, want)
 		}
 		if n := count(before); n != 0 {
 			t.Errorf("%d records are left", n)
 		}
-		found, err := after.All(ctx, everything)
+		found, err := after.Collect(ctx, everything)
 		must(t, err)
 		for _, entry := range found {
 			if want := wildkey.K("user", string(entry.Value)); entry.Key.String() != want.String() {

@@ -4,9 +4,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wildkey/wildkey"
 )
 
 func (t *tool) lsCommand() *cobra.Command {
@@ -20,7 +21,7 @@ func (t *tool) lsCommand() *cobra.Command {
 		Args: cobra.MaximumNArgs(1),
 	}
 	command.Flags().BoolVar(&withValues, "values", false, "show values too, cut to a line")
-	command.Flags().BoolVarP(&keysOnly, "keys", "k", false, "show keys only, by the index alone")
+	command.Flags().BoolVarP(&keysOnly, "keys", "k", false, "show keys only")
 	command.MarkFlagsMutuallyExclusive("values", "keys")
 	command.RunE = t.on(reading, func(ctx context.Context, s *session, args []string) error {
 		pattern, err := patternArgument(args)
@@ -38,8 +39,14 @@ func (t *tool) lsCommand() *cobra.Command {
 					return err
 				}
 			}
-		} else if shown, err = t.list(s.walk(ctx, pattern, askFor(withValues)), withValues); err != nil {
-			return err
+		} else {
+			all := s.measure(ctx, pattern)
+			if withValues {
+				all = s.walk(ctx, pattern)
+			}
+			if shown, err = t.list(all, withValues); err != nil {
+				return err
+			}
 		}
 		if shown == 0 {
 			return nothingMatches(pattern)
@@ -49,26 +56,15 @@ func (t *tool) lsCommand() *cobra.Command {
 	return command
 }
 
-func askFor(withValues bool) facts {
-	if withValues {
-		return values
-	}
-	return sizes
-}
-
 // list writes records as they come. Columns of a fixed width come first: a key
 // has up to 4,096 bytes, and is never cut, since it is there to be copied.
-func (t *tool) list(all iter.Seq2[state, error], withValues bool) (shown int, err error) {
+func (t *tool) list(all iter.Seq2[record, error], withValues bool) (shown int, err error) {
 	for record, err := range all {
 		if err != nil {
 			return shown, err
 		}
 		if shown++; t.json {
-			l, err := newLine(record, withValues)
-			if err == nil {
-				err = t.line(l)
-			}
-			if err != nil {
+			if err := t.line(newLine(record, withValues)); err != nil {
 				return shown, err
 			}
 			continue
@@ -77,12 +73,12 @@ func (t *tool) list(all iter.Seq2[state, error], withValues bool) (shown int, er
 			fmt.Fprintf(t.out, "%10s %10s  %s\n", "EXPIRES IN", "BYTES", "KEY")
 		}
 		left := "never"
-		if record.expires != 0 {
-			left = span(time.UnixMilli(record.expires).Sub(record.now))
+		if record.TTL != wildkey.NoExpiry {
+			left = span(record.TTL)
 		}
-		fmt.Fprintf(t.out, "%10s %10s  %s", left, number(record.bytes), record.encoded)
+		fmt.Fprintf(t.out, "%10s %10s  %s", left, number(record.bytes), record.Key)
 		if withValues {
-			fmt.Fprintf(t.out, " = %s", clipped(string(record.value), 60))
+			fmt.Fprintf(t.out, " = %s", clipped(string(record.Value), 60))
 		}
 		if _, err := fmt.Fprintln(t.out); err != nil {
 			return shown, err

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -63,6 +65,17 @@ func shell(t *testing.T, server *redisserver.Server) func(line string) (output s
 		output, _ := command.CombinedOutput() // how it ended is in its state
 		return string(output), command.ProcessState.ExitCode()
 	}
+}
+
+// connect returns a session with the server, as a command has it.
+func connect(t *testing.T, server *redisserver.Server, access access) *session {
+	t.Helper()
+	tool := newTool(nil, io.Discard, io.Discard)
+	tool.url, tool.namespace = "redis://"+server.Addr, "app"
+	s, err := tool.connect(context.Background(), access)
+	must(t, err)
+	t.Cleanup(s.close)
+	return s
 }
 
 // waitFor waits until what must come has come.

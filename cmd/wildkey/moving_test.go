@@ -30,7 +30,7 @@ func TestSlotThatMoves(t *testing.T) {
 			expect("printf "+key+" | wildkey put "+key+" --no-expiry", 0, "put "+key+", 1 B\n")
 		}
 		move := beginMove(t, cluster, "{app}").Migrate
-		whole := "3 records, 3 index entries, 0 stale: 0 breaches\n"
+		whole := "3 records, 3 index entries, 0 stale (0.0%): 0 breaches\n"
 		move(t, "{app}:a")
 		expect("wildkey get a", 0, "a")
 		expect("wildkey get b", 0, "b")

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -18,12 +19,33 @@ import (
 
 // line is a record as one line of JSON, which export writes and import reads.
 type line struct {
-	Key       lineKey `json:"key"`
-	Value     *string `json:"value,omitempty"`        // a value that is UTF-8, unless base64 is shorter
-	Base64    *[]byte `json:"value_base64,omitempty"` // any value
-	Bytes     *int64  `json:"bytes,omitempty"`        // where a listing leaves the value out
-	ExpiresAt *int64  `json:"expires_at,omitempty"`   // Unix ms
-	TTL       *int64  `json:"ttl,omitempty"`          // ms from now; 0: never expires
+	Key       lineKey  `json:"key"`
+	Value     *string  `json:"value,omitempty"`        // a value that is UTF-8, unless base64 is shorter
+	Base64    *[]byte  `json:"value_base64,omitempty"` // any value
+	Bytes     *int64   `json:"bytes,omitempty"`        // where a listing leaves the value out
+	ExpiresAt *int64   `json:"expires_at,omitempty"`   // Unix ms
+	TTL       *lineTTL `json:"ttl,omitempty"`
+}
+
+// lineTTL is read as milliseconds from now or the word never, and written as that.
+type lineTTL time.Duration
+
+const lineNever = `"never"`
+
+func (d lineTTL) MarshalJSON() ([]byte, error) { return []byte(lineNever), nil }
+
+func (d *lineTTL) UnmarshalJSON(text []byte) error {
+	if string(text) == lineNever {
+		*d = lineTTL(wildkey.NoExpiry)
+		return nil
+	}
+	const longest = math.MaxInt64 / int64(time.Millisecond)
+	milliseconds, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil || milliseconds < 1 || milliseconds > longest {
+		return fmt.Errorf("its ttl, %s, is neither %s nor milliseconds from 1 to %d", text, lineNever, longest)
+	}
+	*d = lineTTL(time.Duration(milliseconds) * time.Millisecond)
+	return nil
 }
 
 // lineKey is written encoded; it is read encoded or as a list of segments.
@@ -45,22 +67,24 @@ func (k *lineKey) UnmarshalJSON(text []byte) error {
 }
 
 // newLine is the line of a record, with its value if that was asked for.
-func newLine(record state, withValue bool) (line, error) {
-	key, err := wildkey.ParseKey(record.encoded)
-	l := line{Key: lineKey(key), ExpiresAt: &record.expires}
-	if record.expires == 0 {
-		l.ExpiresAt, l.TTL = nil, new(int64)
+func newLine(record record, withValue bool) line {
+	l := line{Key: lineKey(record.Key)}
+	if ttl := lineTTL(record.TTL); record.TTL == wildkey.NoExpiry {
+		l.TTL = &ttl
+	} else {
+		expires := record.at.Add(record.TTL).UnixMilli()
+		l.ExpiresAt = &expires
 	}
 	switch {
 	case !withValue:
 		l.Bytes = &record.bytes
-	case utf8.Valid(record.value) && textLength(record.value) <= base64Length(len(record.value)):
-		text := string(record.value)
+	case utf8.Valid(record.Value) && textLength(record.Value) <= base64Length(len(record.Value)):
+		text := string(record.Value)
 		l.Value = &text
 	default:
-		l.Base64 = &record.value
+		l.Base64 = &record.Value
 	}
-	return l, err
+	return l
 }
 
 // base64Length is how many bytes base64 makes of n, with those by which the name
@@ -87,7 +111,7 @@ func textLength(value []byte) int {
 // yet: that is the time left when it is put.
 type incoming struct {
 	wildkey.Record
-	expiresAt *int64 // Unix ms, by the server's clock
+	expiresAt *int64 // Unix ms
 }
 
 // ready gives the record its TTL, and reports whether it is still to live now.
@@ -127,13 +151,11 @@ func parseLine(text []byte, fallback time.Duration) (incoming, error) {
 	case l.ExpiresAt != nil && l.TTL != nil:
 		return record, errors.New("it has both expires_at and ttl")
 	case l.ExpiresAt != nil:
-		record.TTL = 0
-	case l.TTL != nil && *l.TTL == 0:
-		record.TTL = wildkey.NoExpiry
-	case l.TTL != nil:
-		if record.TTL = time.Duration(*l.TTL) * time.Millisecond; record.TTL <= 0 || record.TTL.Milliseconds() != *l.TTL {
-			return record, fmt.Errorf("its ttl, %d ms, is out of range", *l.TTL)
+		if record.TTL = time.Until(time.UnixMilli(*l.ExpiresAt)); record.TTL == math.MaxInt64 { // or even more
+			return record, fmt.Errorf("its expires_at, %d, is more than 292 years ahead", *l.ExpiresAt)
 		}
+	case l.TTL != nil:
+		record.TTL = time.Duration(*l.TTL)
 	case fallback == 0:
 		return record, errors.New("it has neither expires_at nor ttl, and neither --ttl nor --no-expiry is given")
 	}

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/wildkey/wildkey"
 )
 
 // TestTextLength holds the length of each rune against what marshal makes of it.
@@ -32,11 +34,10 @@ func TestLongestLine(t *testing.T) {
 	}
 	for _, value := range []string{"\x00", "\"", "\u202e", "\U000e0001", "\xff", "v", "é"} {
 		value := strings.Repeat(value, mebibyte/len(value))
-		l, err := newLine(state{place: place{encoded: "k"}, value: []byte(value)}, true)
+		entry := wildkey.Entry{Key: wildkey.K("k"), Value: []byte(value), TTL: wildkey.NoExpiry}
+		text, err := marshal(newLine(record{Entry: entry}, true))
 		must(t, err)
-		text, err := marshal(l)
-		must(t, err)
-		if most := base64Length(len(value)) + len(`{"key":"k","value":"","ttl":0}`+"\n"); len(text) > most {
+		if most := base64Length(len(value)) + len(`{"key":"k","value":"","ttl":"never"}`+"\n"); len(text) > most {
 			t.Errorf("%d bytes of %q are a line of %d, and base64 takes %d", len(value), value[:4], len(text), most)
 		}
 		back, err := parseLine(text, 0)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/wildkey/wildkey"
 )
 
 // plain returns text as a terminal may show it: as it is, if every rune of it
@@ -19,18 +21,19 @@ func plain(text string) string {
 	return text
 }
 
-// forRedisCLI returns an argument in quotes as redis-cli reads them, which knows
-// no escape for a rune, but for a byte.
-func forRedisCLI(argument string) string {
+// escaped returns text that is pasted into redis-cli, which has an escape for a
+// byte and none for a rune: as it is, if it is an encoded key, else in quotes. A
+// shell has nothing to do with it, and no space in it begins another word.
+func escaped(text string) string {
+	if _, err := wildkey.ParseKey(text); err == nil {
+		return text
+	}
 	var b strings.Builder
 	b.WriteByte('"')
-	for _, c := range []byte(argument) {
-		switch {
-		case c == '"' || c == '\\':
-			b.Write([]byte{'\\', c})
-		case c < ' ' || c > '~':
+	for _, c := range []byte(text) {
+		if c <= ' ' || c > '~' || strings.IndexByte("\"\\$`!", c) >= 0 {
 			fmt.Fprintf(&b, `\x%02x`, c)
-		default:
+		} else {
 			b.WriteByte(c)
 		}
 	}

@@ -4,19 +4,25 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/wildkey/wildkey/admin"
 )
 
 func (t *tool) reindexCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "reindex",
-		Short: "Put every record back into the indexes, with its TTL: the repair of what check finds",
-		Long: `Put every record back into the indexes, with its TTL: the repair after an index
-was deleted or evicted. It goes through the keyspace of the server with SCAN.`,
+		Short: "Put every record back into the index: the repair of what check finds unlisted",
+		Long: `Put every record back into the index: the repair after an index was deleted or,
+under an allkeys-* policy, evicted. It goes through the keyspace of each server
+with SCAN, and changes no record.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
 			progress := t.progress("reindexing", unknown, inRecords)
-			s.watch("touch", progress.add)
-			n, err := s.cache.Reindex(ctx)
+			n := 0
+			err := s.watch(ctx, "ZADD", func(_ string, n int) { progress.add(n) })
+			if err == nil {
+				n, err = admin.Reindex(ctx, s.client, s.layout)
+			}
 			progress.end()
 			if err != nil {
 				return partly{err, records(n) + " reindexed"}

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 )
 
 func (t *tool) reshardCommand() *cobra.Command {
@@ -19,8 +19,7 @@ func (t *tool) reshardCommand() *cobra.Command {
 		Short: "Move all records to another number of shards, after a question that says how many",
 		Long: `Move all records to another number of shards, after a question that says how many.
 
-The records are those of --namespace with --shards and --shard-segments. From
-several shards to several they need another namespace, --to-namespace.
+The records are those of --namespace with --shards and --shard-segments.
 
 Each keeps its value and the time that it has left; one that is there already is
 newer, and stays as it is. It is copied before it is deleted, so what Ctrl-C or
@@ -32,7 +31,7 @@ all has moved; what takes a record, or puts one on a condition, waits until then
 
 It moves what the index holds: if check finds records unlisted, reindex first.`,
 		Example: `  wildkey reshard --shards 1 --to-shards 48 --to-shard-segments 2
-  wildkey reshard --shards 48 --to-shards 96 --to-namespace sessions-2`,
+  wildkey reshard --shards 48 --to-shards 96`,
 		DisableFlagsInUseLine: true,
 		Args:                  cobra.NoArgs,
 	}
@@ -48,13 +47,15 @@ It moves what the index holds: if check finds records unlisted, reindex first.`,
 	command.RunE = t.on(writing, func(ctx context.Context, s *session, _ []string) error {
 		to.Namespace = cmp.Or(to.Namespace, t.namespace)
 		to.ShardSegments = cmp.Or(to.ShardSegments, t.shardSegments)
-		target, shards, err := t.open(s.client, to)
+		to.Preloaded = t.preloaded
+		target, err := wildkey.New(s.client, to)
 		if err != nil {
 			return err
 		}
-		if slices.Contains(s.shards.tags, shards.tags[0]) {
-			return usageError(fmt.Errorf("%s and %s have the hash tag %s in common: give --to-namespace another",
-				s.shards, shards, shards.tags[0]))
+		here, there := spread(s.layout), spread(target.Layout())
+		if here == there {
+			return usageError(fmt.Errorf("the records are in %s already: "+
+				"give another --to-shards, --to-shard-segments or --to-namespace", here))
 		}
 		everything, err := patternArgument(nil)
 		if err != nil {
@@ -65,21 +66,32 @@ It moves what the index holds: if check finds records unlisted, reindex first.`,
 		case err != nil:
 			return err
 		case dryRun:
-			return t.result(map[string]int{"would_move": n}, "would move %s from %s to %s", records(n), s.shards, shards)
+			return t.result(map[string]int{"would_move": n}, "would move %s from %s to %s", records(n), here, there)
 		case n > 0 && !yes:
-			question := fmt.Sprintf("Move %s from %s to %s?", records(n), s.shards, shards)
+			question := fmt.Sprintf("Move %s from %s to %s?", records(n), here, there)
 			if err := t.confirm(ctx, question, "nothing was moved"); err != nil {
 				return err
 			}
 		}
 		progress := t.progress("moving", int64(n), inRecords)
-		s.watch("delete", progress.add)
-		moved, err := s.cache.MoveTo(ctx, target)
+		from := map[string]bool{} // indexes
+		for shard := range s.layout.Shards() {
+			from[s.layout.Index(shard)] = true
+		}
+		err = s.watch(ctx, "put", func(index string, n int) {
+			if from[index] { // the records have been copied, and go
+				progress.add(n)
+			}
+		})
+		moved := 0
+		if err == nil {
+			moved, err = admin.Move(ctx, s.cache, target)
+		}
 		progress.end()
 		if err != nil {
 			return partly{err, records(moved) + " moved"}
 		}
-		return t.result(map[string]int{"moved": moved}, "moved %s from %s to %s", records(moved), s.shards, shards)
+		return t.result(map[string]int{"moved": moved}, "moved %s from %s to %s", records(moved), here, there)
 	})
 	return command
 }

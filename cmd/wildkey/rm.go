@@ -47,8 +47,11 @@ while this runs may stay.`,
 			}
 		}
 		progress := t.progress("deleting", int64(matching), inRecords)
-		s.watch("delete", progress.add)
-		n, err := s.cache.DeleteMatch(ctx, pattern)
+		n := 0
+		err = s.watch(ctx, "delete", func(_ string, n int) { progress.add(n) })
+		if err == nil {
+			n, err = s.cache.DeleteMatch(ctx, pattern)
+		}
 		progress.end()
 		return t.changed("deleted", n, pattern, err)
 	})

@@ -22,8 +22,8 @@ import (
 type session struct {
 	client redis.UniversalClient
 	cache  *wildkey.Cache
+	layout wildkey.Layout
 	about  about
-	shards shards
 	extra  []node // that go-redis does not know of
 }
 
@@ -57,13 +57,18 @@ func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 			}
 		}
 	}
-	s.cache, s.shards, err = t.open(s.client, wildkey.Options{
+	s.cache, err = wildkey.New(s.client, wildkey.Options{
 		Namespace:     t.namespace,
 		Shards:        t.shards,
 		ShardSegments: t.shardSegments,
-		ReadOnly:      access == reading,
+		Preloaded:     t.preloaded,
+		LeaveStale:    access == reading,
 	})
-	return s, err
+	if err != nil {
+		return nil, err
+	}
+	s.layout = s.cache.Layout()
+	return s, nil
 }
 
 // ask asks with HELLO, which no ACL forbids.
@@ -130,13 +135,15 @@ func (s *session) nodeOf(ctx context.Context, tag string) (node, error) {
 // home is a node and those shards of the namespace that it has.
 type home struct {
 	node
-	tags []string
+	shards []int
+	tags   []string
 }
 
 // homes returns the nodes that have the namespace, by their first shard.
 func (s *session) homes(ctx context.Context) ([]home, error) {
 	var homes []home
-	for _, tag := range s.shards.tags {
+	for shard := range s.layout.Shards() {
+		tag := s.layout.Tag(shard)
 		node, err := s.nodeOf(ctx, tag)
 		if err != nil {
 			return nil, err
@@ -145,6 +152,7 @@ func (s *session) homes(ctx context.Context) ([]home, error) {
 		if i < 0 {
 			i, homes = len(homes), append(homes, home{node: node})
 		}
+		homes[i].shards = append(homes[i].shards, shard)
 		homes[i].tags = append(homes[i].tags, tag)
 	}
 	return homes, nil

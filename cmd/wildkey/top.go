@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -13,37 +12,36 @@ import (
 
 // namespaceRow is a namespace and what it weighs.
 type namespaceRow struct {
-	Namespace   string  `json:"namespace"` // encoded
-	Shards      int     `json:"shards"`    // that have an order index
-	Records     int64   `json:"records"`   // an estimate where a sample was taken
-	Estimated   bool    `json:"estimated"`
-	Entries     int64   `json:"index_entries"`
-	Expiring    int64   `json:"expiring_entries"`
-	StaleShare  float64 `json:"stale_share"`
-	RecordBytes int64   `json:"record_bytes"`
-	IndexBytes  int64   `json:"index_bytes"`
+	Namespace     string  `json:"namespace"`
+	Shards        int     `json:"shards"`
+	ShardSegments int     `json:"shard_segments"`
+	Records       int64   `json:"records"` // an estimate where a sample was taken
+	Estimated     bool    `json:"estimated"`
+	Expiring      int64   `json:"expiring_records"`
+	Entries       int64   `json:"index_entries"`
+	StaleShare    float64 `json:"stale_share"`
+	RecordBytes   int64   `json:"record_bytes"`
+	IndexBytes    int64   `json:"index_bytes"`
 }
 
 func (t *tool) topCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "top",
 		Short: "List all namespaces by the memory that they take",
-		Long: `List all namespaces by the memory that they take, with their records, index
-entries and the share of these that is stale. It looks for order indexes with
-SCAN, which goes through the whole keyspace, and looks up at most 1,000 records
-of each namespace: what is told by a sample is marked with ~. A namespace that
-has a key of another type in the place of an index is left out, with a note.`,
+		Long: `List all namespaces by the memory that they take, with their shards, records,
+index entries and the share of these that is stale. It looks for indexes with
+SCAN, which goes through the whole keyspace, and looks up some 1,000 records of
+each namespace: a number with ~ is an estimate from these. A namespace that
+reshard is moving has a row for each number of shards.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
-			rows, foreign, err := s.namespaces(ctx)
+			rows, err := s.weighAll(ctx)
 			if err != nil {
 				return err
 			}
-			for _, err := range foreign {
-				fmt.Fprintln(t.errOut, "left out:", visible(err.Error()))
-			}
 			headings := []string{
-				"NAMESPACE", "SHARDS", "RECORDS", "INDEX ENTRIES", "EXPIRING", "STALE", "RECORD MEMORY", "INDEX MEMORY",
+				"NAMESPACE", "SHARDS", "SEGMENTS", "RECORDS", "EXPIRING", "INDEX ENTRIES", "STALE",
+				"RECORD MEMORY", "INDEX MEMORY",
 			}
 			return writeTable(t, rows, headings, func(row namespaceRow) []string {
 				about := ""
@@ -51,7 +49,8 @@ has a key of another type in the place of an index is left out, with a note.`,
 					about = "~"
 				}
 				return []string{
-					row.Namespace, number(row.Shards), about + number(row.Records), number(row.Entries), number(row.Expiring),
+					plain(row.Namespace), number(row.Shards), number(row.ShardSegments),
+					about + number(row.Records), about + number(row.Expiring), number(row.Entries),
 					about + percent(row.StaleShare), about + size(row.RecordBytes), "~" + size(row.IndexBytes),
 				}
 			})
@@ -59,74 +58,42 @@ has a key of another type in the place of an index is left out, with a note.`,
 	}
 }
 
-// orderIndex is the name of the order index of a namespace, or of one shard of
-// it; another program's sorted set may have the like.
-var orderIndex = regexp.MustCompile(`^(\{([A-Za-z0-9._~%-]+)(#[0-9]+)?\})/keys$`)
-
-// namespaces returns what can be weighed, and why the others cannot: what is in
-// the place of an index of theirs is none.
-func (s *session) namespaces(ctx context.Context) (rows []namespaceRow, foreign []error, err error) {
-	nodes, err := s.nodes(ctx, true)
+func (s *session) weighAll(ctx context.Context) ([]namespaceRow, error) {
+	namespaces, err := s.locate(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	tags := map[string][]string{} // by namespace
-	for _, node := range nodes {
-		names := node.ScanType(ctx, 0, "{*}/keys", 1_000, "zset").Iterator()
-		for names.Next(ctx) {
-			parts := orderIndex.FindStringSubmatch(names.Val())
-			if parts != nil && !slices.Contains(tags[parts[2]], parts[1]) { // SCAN may meet a key twice
-				tags[parts[2]] = append(tags[parts[2]], parts[1])
-			}
+	var rows []namespaceRow
+	for _, namespace := range namespaces {
+		row, err := s.weigh(ctx, namespace)
+		if err != nil {
+			return nil, err
 		}
-		if err := names.Err(); err != nil {
-			return nil, nil, fmt.Errorf("SCAN on %s: %w", node.address, err)
-		}
-	}
-	for namespace, tags := range tags {
-		row := namespaceRow{Namespace: namespace, Shards: len(tags)}
-		var err error
-		for i := 0; i < len(tags) && err == nil; i++ {
-			err = s.weigh(ctx, tags[i], &row)
-		}
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			foreign = append(foreign, err)
-			continue
-		} else if err != nil {
-			return nil, nil, err
-		}
-		row.StaleShare = 1 - float64(row.Records)/float64(max(1, row.Entries))
 		rows = append(rows, row)
 	}
-	slices.SortFunc(rows, func(a, b namespaceRow) int {
-		return cmp.Or(
-			cmp.Compare(b.RecordBytes+b.IndexBytes, a.RecordBytes+a.IndexBytes),
-			cmp.Compare(a.Namespace, b.Namespace),
-		)
+	slices.SortStableFunc(rows, func(a, b namespaceRow) int {
+		return cmp.Compare(b.RecordBytes+b.IndexBytes, a.RecordBytes+a.IndexBytes)
 	})
-	return rows, foreign, nil
+	return rows, nil
 }
 
-// weigh adds a shard to the row of its namespace. The memory of its records is
-// an estimate, from a sample of them.
-func (s *session) weigh(ctx context.Context, tag string, row *namespaceRow) error {
-	sample, err := s.sample(ctx, tag, row.Shards)
+func (s *session) weigh(ctx context.Context, namespace located) (namespaceRow, error) {
+	row := namespaceRow{
+		Namespace: namespace.namespace, Shards: namespace.Shards(), ShardSegments: namespace.ShardSegments(),
+	}
+	sample, err := s.sample(ctx, namespace.Layout, namespace.indexed)
 	if err != nil {
-		return err
+		return row, err
 	}
-	row.Entries += sample.entries
-	row.Expiring += sample.expiring
-	if taken := int64(len(sample.taken)); taken > 0 {
-		row.Estimated = row.Estimated || taken < sample.entries
-		row.Records += sample.entries * (taken - int64(sample.stale)) / taken
-		row.RecordBytes += int64(float64(sample.bytes) * float64(sample.entries) / float64(taken))
-	}
-	for _, index := range []string{order(tag), expiry(tag)} {
-		bytes, err := s.client.MemoryUsage(ctx, index, 100).Result()
-		if err != nil && err != redis.Nil { // without records that expire, there is no expiry index
-			return fmt.Errorf("MEMORY USAGE %s: %w", index, err)
+	row.Records, row.Expiring, row.Entries = sample.live, sample.live-sample.lasting, sample.entries
+	row.Estimated, row.StaleShare = sample.taken < sample.entries, sample.staleShare()
+	row.RecordBytes = sample.bytes
+	for _, shard := range namespace.indexed {
+		bytes, err := s.client.MemoryUsage(ctx, namespace.Index(shard), 100).Result()
+		if err != nil && err != redis.Nil { // it has gone meanwhile
+			return row, fmt.Errorf("MEMORY USAGE %s: %w", namespace.Index(shard), err)
 		}
 		row.IndexBytes += bytes
 	}
-	return nil
+	return row, nil
 }

@@ -24,8 +24,11 @@ func (t *tool) touchCommand() *cobra.Command {
 			return err
 		}
 		progress := t.progress("touching", unknown, inRecords)
-		s.watch("touch", progress.add)
-		n, err := s.cache.TouchMatch(ctx, time.Duration(live), pattern)
+		n := 0
+		err = s.watch(ctx, "put", func(_ string, n int) { progress.add(n) })
+		if err == nil {
+			n, err = s.cache.TouchMatch(ctx, time.Duration(live), pattern)
+		}
 		progress.end()
 		return t.changed("touched", n, pattern, err)
 	})

@@ -1,89 +1,118 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
 )
 
-// How many records a snapshot is taken of, and how many bytes of values it may hold.
-const (
-	snapshotRecords = 500
-	snapshotBytes   = 1 << 20
-)
-
-// walk yields the live records that match, in byte order of their keys.
-func (s *session) walk(ctx context.Context, pattern wildkey.Pattern, ask facts) iter.Seq2[state, error] {
-	return func(yield func(state, error) bool) {
-		for batch, err := range s.batches(s.cache.MatchKeys(ctx, pattern), snapshotRecords) {
-			if err != nil {
-				yield(state{}, err)
-				return
-			}
-			for part, err := range s.parts(ctx, batch, ask) {
-				var states []state
-				if err == nil {
-					states, err = s.snapshot(ctx, part, ask)
-				}
-				if err != nil {
-					yield(state{}, err)
-					return
-				}
-				for _, st := range states {
-					if st.live && !yield(st, nil) {
-						return
-					}
-				}
-			}
-		}
-	}
+// record is a live record, as a walk meets it.
+type record struct {
+	wildkey.Entry
+	bytes int64     // of its value
+	at    time.Time // when it had its TTL left
 }
 
-// parts splits records so that the values of each part fit a snapshot.
-func (s *session) parts(ctx context.Context, places []place, ask facts) iter.Seq2[[]place, error] {
-	return func(yield func([]place, error) bool) {
-		if ask != values {
-			yield(places, nil)
-			return
-		}
-		measured, err := s.snapshot(ctx, places, sizes)
+// walk yields the records that match with their values and TTLs, in byte order of
+// their keys. Value and TTL of a record are of one moment.
+func (s *session) walk(ctx context.Context, pattern wildkey.Pattern) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		// A record may be yielded long after its page was read, but before the next of its shard is.
+		read := map[string]time.Time{} // the last page, by its index
+		var mu sync.Mutex              // the first pages of several shards come at the same time
+		err := s.watch(ctx, "match", func(index string, _ int) {
+			mu.Lock()
+			defer mu.Unlock()
+			read[index] = time.Now()
+		})
 		if err != nil {
-			yield(nil, err)
+			yield(record{}, err)
 			return
 		}
-		first, bytes := 0, int64(0)
-		for i, st := range measured {
-			if bytes += st.bytes; bytes > snapshotBytes && i > first {
-				if !yield(places[first:i], nil) {
-					return
-				}
-				first, bytes = i, st.bytes
+		for entry, err := range s.cache.Match(ctx, pattern, wildkey.WithTTL()) {
+			mu.Lock()
+			at := read[s.layout.Index(s.layout.Shard(entry.Key))]
+			mu.Unlock()
+			if !yield(record{entry, int64(len(entry.Value)), at}, err) {
+				return
 			}
 		}
-		yield(places[first:], nil)
 	}
 }
 
-// batches yields where the records of these keys are, so many at a time. A batch
-// is good until the next.
-func (s *session) batches(keys iter.Seq2[wildkey.Key, error], most int) iter.Seq2[[]place, error] {
-	return func(yield func([]place, error) bool) {
-		var batch []place
-		for key, err := range keys {
+// measureBatch is how many records are asked after at a time.
+const measureBatch = 500
+
+// measure yields the records that match without their values, in byte order of
+// their keys.
+func (s *session) measure(ctx context.Context, pattern wildkey.Pattern) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		var keys []wildkey.Key
+		ask := func() bool {
+			records, err := s.lookAt(ctx, keys)
 			if err != nil {
-				yield(nil, err)
+				yield(record{}, err)
+				return false
+			}
+			for _, record := range records {
+				if !yield(record, nil) {
+					return false
+				}
+			}
+			keys = keys[:0]
+			return true
+		}
+		for key, err := range s.cache.MatchKeys(ctx, pattern) {
+			if err != nil {
+				yield(record{}, err)
 				return
 			}
-			if batch = append(batch, place{s.shards.of(key), key.String()}); len(batch) == most {
-				if !yield(batch, nil) {
-					return
-				}
-				batch = batch[:0]
+			if keys = append(keys, key); len(keys) == measureBatch && !ask() {
+				return
 			}
 		}
-		if len(batch) > 0 {
-			yield(batch, nil)
-		}
+		ask()
 	}
+}
+
+// lookAt returns those of the records that are live.
+func (s *session) lookAt(ctx context.Context, keys []wildkey.Key) (records []record, err error) {
+	left, lengths := make([]*redis.Cmd, len(keys)), make([]*redis.IntCmd, len(keys))
+	s.client.Pipelined(ctx, func(p redis.Pipeliner) error { // its error is the first one's
+		for i, key := range keys {
+			name, err := s.layout.Record(key)
+			if err != nil {
+				return err
+			}
+			left[i], lengths[i] = p.Do(ctx, "PTTL", name), p.StrLen(ctx, name)
+		}
+		return nil
+	})
+	for i, key := range keys {
+		length, err := lengths[i].Result()
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			continue // it is no record
+		}
+		milliseconds, errLeft := left[i].Int64()
+		if err := cmp.Or(err, errLeft); err != nil {
+			return nil, fmt.Errorf("PTTL and STRLEN: %w", err)
+		}
+		ttl := time.Duration(min(milliseconds, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
+		switch milliseconds {
+		case -2:
+			continue // it has gone meanwhile
+		case -1:
+			ttl = wildkey.NoExpiry
+		}
+		records = append(records, record{wildkey.Entry{Key: key, TTL: ttl}, length, time.Now()})
+	}
+	return records, nil
 }

@@ -2,41 +2,53 @@ package main
 
 import (
 	"context"
-	"io"
+	"sync"
 	"testing"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
 
-// TestWatch adds up what the verbs that a Cache does whole have named.
+// TestWatch adds up what the verbs that a Cache and package admin do whole have
+// named, on a server and on a cluster.
 func TestWatch(t *testing.T) {
-	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
-		ctx := context.Background()
-		tool := newTool(nil, io.Discard, io.Discard)
-		tool.url, tool.namespace = "redis://"+server.Addr, "app"
-		s, err := tool.connect(ctx, writing)
-		must(t, err)
-		defer s.client.Close()
-		const n = 600
-		for i := range n {
-			must(t, s.cache.Put(ctx, wildkey.Record{Key: wildkey.K(i), TTL: wildkey.NoExpiry}))
-		}
-		everything := wildkey.MustParsePattern("**")
-		for _, verb := range []struct {
-			script string
-			do     func() error
-		}{
-			{"touch", func() error { _, err := s.cache.Reindex(ctx); return err }},
-			{"sweep", func() error { _, err := s.cache.Sweep(ctx); return err }},
-			{"delete", func() error { _, err := s.cache.DeleteMatch(ctx, everything); return err }},
-		} {
-			seen, calls := 0, 0
-			s.watch(verb.script, func(records int) { seen, calls = seen+records, calls+1 })
-			must(t, verb.do())
-			if seen != n || calls < 3 {
-				t.Errorf("%s: saw %d records in %d calls, want %d in 3", verb.script, seen, calls, n)
-			}
-		}
+	redisserver.Each(t, watchVerbs)
+	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
+		watchVerbs(t, cluster.Nodes[0])
 	})
+}
+
+func watchVerbs(t *testing.T, server *redisserver.Server) {
+	ctx, s := context.Background(), connect(t, server, writing)
+	const n = 600
+	for i := range n {
+		must(t, s.cache.Put(ctx, wildkey.Record{Key: wildkey.K(i), TTL: wildkey.NoExpiry}))
+	}
+	everything := wildkey.MustParsePattern("**")
+	for _, verb := range []struct {
+		name  string
+		calls int
+		do    func() error
+	}{
+		{"ZADD", 3, func() error { _, err := admin.Reindex(ctx, s.client, s.layout); return err }},
+		{"match", 1, func() error { _, err := s.cache.Sweep(ctx); return err }},
+		{"put", 3, func() error { _, err := s.cache.TouchMatch(ctx, wildkey.NoExpiry, everything); return err }},
+		{"delete", 3, func() error { _, err := s.cache.DeleteMatch(ctx, everything); return err }},
+	} {
+		var mu sync.Mutex
+		seen, calls := 0, 0
+		must(t, s.watch(ctx, verb.name, func(index string, n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			if index != "{app}/keys" {
+				t.Errorf("%s: saw the index %s", verb.name, index)
+			}
+			seen, calls = seen+n, calls+1
+		}))
+		must(t, verb.do())
+		if seen != n || calls < verb.calls {
+			t.Errorf("%s: saw %d records in %d calls, want %d in %d", verb.name, seen, calls, n, verb.calls)
+		}
+	}
 }

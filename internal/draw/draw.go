@@ -12,15 +12,33 @@ import (
 // that joins them: % - . digits are below it, letters and _ ~ above.
 var Segments = []string{"4", "40", "4-", "4:", "4_", "a", "a:", "a;", "ab", "A", "-", ".", "~", "9", "\x00", "\xff", "z%", "%3A"}
 
+// Few draws a few segments to make keys of: any, or neighbours.
+func Few(random *rand.Rand) []string {
+	few := make([]string, 1+random.IntN(6))
+	first, near := random.IntN(len(Segments)-4), random.IntN(2) == 0
+	for i := range few {
+		few[i] = Segments[random.IntN(len(Segments))]
+		if near {
+			few[i] = Segments[first+random.IntN(5)]
+		}
+	}
+	return few
+}
+
 // Pattern draws a pattern of keys under above, from the texts that segment draws.
 func Pattern(t *testing.T, random *rand.Rand, segment func() string, above wildkey.Key) wildkey.Pattern {
 	t.Helper()
 	terms := make([]wildkey.Term, len(above)+random.IntN(5))
+	literals := random.IntN(4) == 0 // as in most programs: literals alone, and then ** or a last wildcard
 	for i := range above {
 		terms[i] = []wildkey.Term{wildkey.Lit(above[i]), wildkey.Any()}[random.IntN(2)]
 	}
 	for i := len(above); i < len(terms); i++ {
-		switch text := segment(); random.IntN(5) {
+		text, kind := segment(), random.IntN(5)
+		if literals && i < len(terms)-1 {
+			kind = 0
+		}
+		switch kind {
 		case 0, 1:
 			terms[i] = wildkey.Lit(text)
 		case 2:

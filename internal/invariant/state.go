@@ -1,7 +1,9 @@
 package invariant
 
 import (
+	"fmt"
 	"maps"
+	"strconv"
 	"strings"
 )
 
@@ -14,6 +16,52 @@ type Value struct {
 	Text    string            // of a string, or of a hash in some form
 	Scores  map[string]string // of a sorted set
 	Expires string            // Unix milliseconds, "-1" for never
+}
+
+// Snapshot is a script without KEYS that returns the whole keyspace at once, for
+// ParseSnapshot. A server before Redis 7.0 tells when a key expires to within some
+// milliseconds.
+const Snapshot = `
+local time = redis.call('TIME')
+local now, keys = time[1] * 1000 + math.floor(time[2] / 1000), {}
+local knows = redis.pcall('PEXPIRETIME', 'x') == -2
+for _, key in ipairs(redis.call('KEYS', '*')) do
+  local kind, held = redis.call('TYPE', key).ok, {}
+  local expires = redis.call(knows and 'PEXPIRETIME' or 'PTTL', key)
+  if not knows and expires >= 0 then expires = expires + now end
+  if kind == 'string' then held = { redis.call('GET', key) } end
+  if kind == 'hash' then held = redis.call('HGETALL', key) end
+  if kind == 'zset' then held = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
+  keys[#keys + 1] = { key, kind, string.format('%.0f', expires), held }
+end
+return { string.format('%.0f', now), keys }`
+
+// ParseSnapshot reads the reply of Snapshot: a list of text and lists. It returns
+// also the Unix milliseconds at which the snapshot was taken.
+func ParseSnapshot(reply any) (s State, now int64, err error) {
+	parts, ok := reply.([]any)
+	if !ok {
+		return nil, 0, fmt.Errorf("the snapshot is %v", reply)
+	}
+	s = State{}
+	for _, one := range parts[1].([]any) {
+		one := one.([]any)
+		v, held := Value{Kind: one[1].(string), Expires: one[2].(string)}, one[3].([]any)
+		switch v.Kind {
+		case "zset":
+			v.Scores = map[string]string{}
+			for i := 0; i < len(held); i += 2 {
+				v.Scores[held[i].(string)] = held[i+1].(string)
+			}
+		case "string":
+			v.Text = held[0].(string)
+		default:
+			v.Text = fmt.Sprintf("%q", held)
+		}
+		s[one[0].(string)] = v
+	}
+	now, err = strconv.ParseInt(parts[0].(string), 10, 64)
+	return s, now, err
 }
 
 // Keys returns the keys of several states.

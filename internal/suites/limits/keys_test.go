@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"testing"
@@ -15,8 +16,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/backend"
 	"github.com/wildkey/wildkey/internal/corpus"
+	"github.com/wildkey/wildkey/writer"
 )
 
 var ctx = context.Background()
@@ -60,7 +63,7 @@ func longestKeys() []wildkey.Key {
 }
 
 // TestLongestKeys has keys of 4,096 bytes through every verb, and expects each
-// verb, and put.lua itself, to refuse a byte more.
+// verb, and put.lua itself for each action, to refuse a byte more.
 func TestLongestKeys(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		var records []wildkey.Record
@@ -78,21 +81,29 @@ func TestLongestKeys(t *testing.T) {
 		errOf := func(_ any, err error) error { return err }
 		for _, key := range longestKeys() {
 			key[len(key)-1] += "a"
-			tooLong := []wildkey.Record{backend.Rec(key, "v")}
+			tooLong := backend.Rec(key, "v")
 			for _, row := range []struct {
 				verb      string
 				err, want error
 			}{
-				{"Put", cache.Put(ctx, tooLong...), wildkey.ErrInvalidKey},
+				{"Put", cache.Put(ctx, tooLong), wildkey.ErrInvalidKey},
+				{"Apply of a touch", errOf(cache.Apply(ctx, wildkey.OpTouch(key, time.Hour))), wildkey.ErrInvalidKey},
+				{"Apply of a delete", errOf(cache.Apply(ctx, wildkey.OpDelete(key))), wildkey.ErrInvalidKey},
+				{"Apply of a check", errOf(cache.Apply(ctx, wildkey.OpCheck(key).If(wildkey.Absent()))), wildkey.ErrInvalidKey},
 				{"Get", errOf(cache.Get(ctx, key)), wildkey.ErrInvalidKey},
+				{"GetTouch", errOf(cache.GetTouch(ctx, time.Hour, key)), wildkey.ErrInvalidKey},
+				{"TTL", errOf(cache.TTL(ctx, key)), wildkey.ErrInvalidKey},
 				{"GetMany", errOf(cache.GetMany(ctx, key)), wildkey.ErrInvalidKey},
 				{"Delete", errOf(cache.Delete(ctx, key)), wildkey.ErrInvalidKey},
 				{"Take", errOf(cache.Take(ctx, key)), wildkey.ErrInvalidKey},
 				{"Touch", errOf(cache.Touch(ctx, time.Hour, key)), wildkey.ErrInvalidKey},
-				{"PutEach", errOf(cache.PutEach(ctx, slices.Values(tooLong), nil)), wildkey.ErrInvalidKey},
+				{"PutEach", errOf(cache.PutEach(ctx, all(tooLong), nil)), wildkey.ErrInvalidKey},
+				{"DeleteEach", errOf(cache.DeleteEach(ctx, all(key), nil)), wildkey.ErrInvalidKey},
+				{"TouchEach", errOf(cache.TouchEach(ctx, time.Hour, all(key), nil)), wildkey.ErrInvalidKey},
+				{"Layout.Record", errOf(cache.Layout().Record(key)), wildkey.ErrInvalidKey},
 				{"ParseKey", errOf(wildkey.ParseKey(key.String())), wildkey.ErrInvalidKey},
 				{"Count of all under it", errOf(cache.Count(ctx, wildkey.Under(key))), wildkey.ErrBadPattern},
-				{"Page of all under it", errOf(cache.Page(ctx, wildkey.Under(key), "", 0)), wildkey.ErrBadPattern},
+				{"Page of all under it", errOf(cache.Page(ctx, wildkey.Under(key), wildkey.PageOptions{})), wildkey.ErrBadPattern},
 				{"ParsePattern", errOf(wildkey.ParsePattern(key.String())), wildkey.ErrBadPattern},
 				{"ParsePattern of a prefix", errOf(wildkey.ParsePattern(key.String() + "*")), wildkey.ErrBadPattern},
 			} {
@@ -100,10 +111,11 @@ func TestLongestKeys(t *testing.T) {
 					t.Errorf("%s, of 4097 bytes: %v, want %v", row.verb, row.err, row.want)
 				}
 			}
-			name := "{t}:" + key.String()
-			err := b.Client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry", name}, "v", "1", "*").Err()
-			if !redis.HasErrorPrefix(err, "BADARG put: KEYS[3] is not {t}: and an encoded key") {
-				t.Errorf("put.lua of a key of 4097 bytes: %v", err)
+			for action, value := range map[string]string{"1": "v", "keep": "v", "touch 1": "", "delete": "", "check": ""} {
+				err := b.Client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}:" + key.String()}, action, "+", value).Err()
+				if !redis.HasErrorPrefix(err, "BADARG put: KEYS[2] is not {t}: and an encoded key") {
+					t.Errorf("put.lua, action %s, of a key of 4097 bytes: %v", action, err)
+				}
 			}
 		}
 	})
@@ -140,7 +152,7 @@ func TestLongestPattern(t *testing.T) {
 				if row.ok != (err == nil) || !row.ok && !errors.Is(err, wildkey.ErrBadPattern) {
 					t.Errorf("%s %s: %.200v", row.name, rest, err)
 				}
-				err = b.Client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry"}, args...).Err()
+				err = b.Client.EvalSha(ctx, digest, []string{"{t}/keys"}, args...).Err()
 				if row.ok != (err == nil) || !row.ok && !redis.HasErrorPrefix(err, "BADARG match: ") {
 					t.Errorf("match.lua, %s %s: %.200v", row.name, rest, err)
 				}
@@ -187,7 +199,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 		return strings.Compare(a, b)
 	})
 	everything := wildkey.MustParsePattern("**")
-	all := func(after string) {
+	wantAll := func(after string) {
 		t.Helper()
 		found, err := cache.Collect(ctx, everything)
 		backend.Must(t, err)
@@ -212,9 +224,9 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 		}
 	}
 
-	n, err := cache.PutEach(ctx, slices.Values(records), nil)
+	n, err := cache.PutEach(ctx, all(records...), nil)
 	number("PutEach", n, err)
-	all("PutEach")
+	wantAll("PutEach")
 	values, err := cache.GetMany(ctx, keys...)
 	backend.Must(t, err)
 	for i, value := range values {
@@ -226,6 +238,9 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 		if !bytes.Equal(value, record.Value) {
 			return fmt.Errorf("Get: %q", value)
 		}
+		if value, err := cache.GetTouch(ctx, time.Hour, record.Key); err != nil || !bytes.Equal(value, record.Value) {
+			return fmt.Errorf("GetTouch: %q, %v", value, err)
+		}
 		record.If = wildkey.Equal(append(value, 'x'))
 		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrCondition) {
 			return fmt.Errorf("equal to another value: %v", err)
@@ -235,7 +250,16 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 			return fmt.Errorf("absent: %v", err)
 		}
 		record.If = wildkey.Equal(record.Value)
-		return cache.Put(ctx, record)
+		if err := cache.Put(ctx, record); err != nil {
+			return err
+		}
+		record.If = wildkey.EqualSHA1(sha1Of(record.Value))
+		n, err := cache.Apply(ctx, wildkey.OpPut(record))
+		if n != 1 || err != nil {
+			return fmt.Errorf("equal by digest: %d, %v", n, err)
+		}
+		n, err = cache.Apply(ctx, wildkey.OpTouch(record.Key, time.Hour).If(record.If))
+		return errors.Join(err, outcomeOf(n == 1))
 	})
 	each("just this pattern", func(record wildkey.Record, value []byte) error {
 		var terms []wildkey.Term
@@ -250,7 +274,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 				return fmt.Errorf("%.300q, %v", found, err)
 			}
 		}
-		found, err := cache.Page(ctx, wildkey.Under(record.Key), "", 1)
+		found, err := cache.Page(ctx, wildkey.Under(record.Key), wildkey.PageOptions{Limit: 1})
 		if err != nil || !slices.Equal(found.Entries[0].Key, record.Key) {
 			return fmt.Errorf("under it: %.300q, %v", found, err)
 		}
@@ -258,7 +282,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 	})
 	var paged []wildkey.Entry
 	for cursor, more := "", true; more; more = cursor != "" {
-		page, err := cache.Page(ctx, everything, cursor, 2)
+		page, err := cache.Page(ctx, everything, wildkey.PageOptions{Cursor: cursor, Limit: 2})
 		backend.Must(t, err)
 		paged, cursor = append(paged, page.Entries...), page.Cursor
 	}
@@ -278,50 +302,83 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 	number("Count", n, err)
 	n, err = cache.TouchMatch(ctx, 2*time.Hour, everything)
 	number("TouchMatch", n, err)
-	each("Touch", func(record wildkey.Record, _ []byte) error {
+	n, err = cache.TouchEach(ctx, 3*time.Hour, all(keys...), nil)
+	number("TouchEach", n, err)
+	each("Touch, and TTL", func(record wildkey.Record, _ []byte) error {
+		left, err := cache.TTL(ctx, record.Key)
+		if err != nil || left <= 2*time.Hour || left > 3*time.Hour {
+			return fmt.Errorf("%v after TouchEach, %v", left, err)
+		}
 		n, err := cache.Touch(ctx, wildkey.NoExpiry, record.Key)
 		return errors.Join(err, outcomeOf(n == 1))
 	})
+	for entry, err := range cache.Match(ctx, everything, wildkey.WithTTL()) {
+		if err != nil || entry.TTL != wildkey.NoExpiry {
+			t.Errorf("Match after Touch: %.300q has %v, %v", entry.Key, entry.TTL, err)
+		}
+	}
 	b.CheckInvariant(t)
 
-	for _, index := range b.Do(t, "KEYS", "*/*").([]any) {
-		b.Do(t, "DEL", index)
+	for shard := range cache.Layout().Shards() {
+		b.Do(t, "DEL", cache.Layout().Index(shard))
 	}
-	n, err = cache.Reindex(ctx)
+	n, err = admin.Reindex(ctx, b.Client, cache.Layout())
 	number("Reindex", n, err)
-	all("Reindex")
+	wantAll("Reindex")
 	options.Namespace += "\x00"
 	other := b.Cache(t, options)
-	n, err = cache.MoveTo(ctx, other)
-	number("MoveTo", n, err)
-	n, err = other.MoveTo(ctx, cache)
-	number("MoveTo, back", n, err)
-	all("MoveTo")
-	if stats, err := cache.Sweep(ctx); err != nil || stats.Dropped > 0 {
-		t.Errorf("Sweep: %+v, %v", stats, err)
+	n, err = admin.Move(ctx, cache, other)
+	number("Move", n, err)
+	n, err = admin.Move(ctx, other, cache)
+	number("Move, back", n, err)
+	wantAll("Move")
+	if n, err := cache.Sweep(ctx); err != nil || n > 0 {
+		t.Errorf("Sweep: %d, %v", n, err)
 	}
 
 	each("Take, then a Writer", func(record wildkey.Record, _ []byte) error {
 		value, err := cache.Take(ctx, record.Key)
 		return errors.Join(err, outcomeOf(bytes.Equal(value, record.Value)))
 	})
-	writer := wildkey.NewWriter(cache, wildkey.WriterOptions{
-		OnError: func(err error, _ []wildkey.Record, _ []wildkey.Key) { t.Error(err) },
-	})
+	w := writer.New(cache, writer.Options{OnError: func(err error, _ []wildkey.Op) { t.Error(err) }})
 	for _, record := range records {
-		backend.Must(t, writer.Put(ctx, record))
+		backend.Must(t, w.Put(ctx, record))
 	}
-	backend.Must(t, writer.Flush(ctx))
-	all("a Writer's puts")
-	for _, key := range keys[:len(keys)/2] {
-		backend.Must(t, writer.Delete(ctx, key))
+	backend.Must(t, w.Flush(ctx))
+	wantAll("a Writer's puts")
+	third := len(keys) / 3
+	for _, key := range keys[:third] {
+		backend.Must(t, w.Delete(ctx, key))
 	}
-	backend.Must(t, writer.Close())
+	backend.Must(t, w.Close())
+	n, err = cache.DeleteEach(ctx, all(keys[:2*third]...), nil)
+	if n != third || err != nil {
+		t.Errorf("DeleteEach after a Writer's deletes: %d, %v, want %d", n, err, third)
+	}
+	for _, key := range keys[2*third : len(keys)-1] { // as if evicted: the entries stay
+		name, err := cache.Layout().Record(key)
+		backend.Must(t, err)
+		b.Do(t, "DEL", name)
+	}
+	n, err = cache.Sweep(ctx)
+	number("Sweep of all but one that are left", n+2*third+1, err)
 	n, err = cache.DeleteMatch(ctx, everything)
-	number("a Writer's deletes and DeleteMatch", n+len(keys)/2, err)
-	left, err := cache.Collect(ctx, everything)
-	if len(left) > 0 || err != nil {
-		t.Errorf("left after all is deleted: %.300q, %v", left, err)
+	if n != 1 || err != nil {
+		t.Errorf("DeleteMatch of the last: %d, %v", n, err)
+	}
+	if left := b.Do(t, "KEYS", "*").([]any); len(left) > 0 {
+		t.Errorf("left after all is deleted: %.300q", left)
+	}
+}
+
+// all yields the items, without an error.
+func all[T any](items ...T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
 	}
 }
 

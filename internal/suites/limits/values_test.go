@@ -2,14 +2,19 @@ package limits
 
 import (
 	"bytes"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/wildkey/wildkey"
 	"github.com/wildkey/wildkey/internal/backend"
 	"github.com/wildkey/wildkey/internal/corpus"
+	"github.com/wildkey/wildkey/writer"
 )
 
 // TestValuesOfAnySize has values of 0 bytes and of 64 MB beside each other.
@@ -36,7 +41,7 @@ func TestValuesOfAnySize(t *testing.T) {
 		// The large one exceeds Options.CallBytes, and comes alone.
 		var pages [][]wildkey.Entry
 		for cursor, more := "", true; more; more = cursor != "" {
-			page, err := cache.Page(ctx, wildkey.MustParsePattern("**"), cursor, 0)
+			page, err := cache.Page(ctx, wildkey.MustParsePattern("**"), wildkey.PageOptions{Cursor: cursor})
 			backend.Must(t, err)
 			pages, cursor = append(pages, page.Entries), page.Cursor
 		}
@@ -47,9 +52,16 @@ func TestValuesOfAnySize(t *testing.T) {
 		// A byte at the end decides.
 		other := slices.Clone(large)
 		other[len(other)-1] = 'x'
-		err = cache.Put(ctx, wildkey.Record{Key: wildkey.K("b"), If: wildkey.Equal(other)})
-		if !errors.Is(err, wildkey.ErrCondition) {
-			t.Errorf("Put if equal to another value: %v", err)
+		for _, row := range []struct {
+			condition wildkey.Condition
+			want      error
+		}{
+			{wildkey.Equal(other), wildkey.ErrCondition}, {wildkey.EqualSHA1(sha1Of(other)), wildkey.ErrCondition},
+			{wildkey.Equal(large), nil}, {wildkey.EqualSHA1(sha1Of(large)), nil},
+		} {
+			if _, err := cache.Apply(ctx, wildkey.OpCheck(wildkey.K("b")).If(row.condition)); !errors.Is(err, row.want) {
+				t.Errorf("OpCheck of a large value: %v, want %v", err, row.want)
+			}
 		}
 		for from, to := range map[string][]byte{"a": large, "b": nil} {
 			was := map[string][]byte{"a": {}, "b": large}[from]
@@ -60,18 +72,16 @@ func TestValuesOfAnySize(t *testing.T) {
 		value, err = cache.Take(ctx, wildkey.K("b"))
 		same("Take", value, nil, err)
 
-		n, err := cache.PutEach(ctx, slices.Values(records[:2]), nil)
+		n, err := cache.PutEach(ctx, all(records[:2]...), nil)
 		if n != 2 || err != nil {
 			t.Errorf("PutEach: %d, %v", n, err)
 		}
 		if n, err := cache.DeleteMatch(ctx, wildkey.MustParsePattern("**")); n != 3 || err != nil {
 			t.Errorf("DeleteMatch: %d, %v", n, err)
 		}
-		writer := wildkey.NewWriter(cache, wildkey.WriterOptions{
-			OnError: func(err error, _ []wildkey.Record, _ []wildkey.Key) { t.Error(err) },
-		})
-		backend.Must(t, writer.Put(ctx, records...))
-		backend.Must(t, writer.Close())
+		w := writer.New(cache, writer.Options{OnError: func(err error, _ []wildkey.Op) { t.Error(err) }})
+		backend.Must(t, w.Put(ctx, records...))
+		backend.Must(t, w.Close())
 		for _, record := range records {
 			value, err := cache.Get(ctx, record.Key)
 			same("Get after a Writer's put", value, record.Value, err)
@@ -85,26 +95,97 @@ func TestValuesOfAnySize(t *testing.T) {
 	}, "--maxmemory", "2gb")
 }
 
-// TestBatchesWithinScripts crosses the thousand values that scripts unpack at
-// once, several times.
-func TestBatchesWithinScripts(t *testing.T) {
+func sha1Of(value []byte) string { return fmt.Sprintf("%x", sha1.Sum(value)) }
+
+// TestMostRecordsOfACall has as many records in each call as Options.CallRecords
+// allows: scripts unpack them a thousand at a time.
+func TestMostRecordsOfACall(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		const written = 4_100
-		cache := b.Cache(t, wildkey.Options{CallRecords: written})
+		const most = 10_000
+		cache := b.Cache(t, wildkey.Options{CallRecords: most, PageLimit: 99_999, PageReads: 99_999})
 		var records []wildkey.Record
-		names := []string{"{test}/keys", "{test}/expiry"}
-		for n := range written {
-			records = append(records, backend.Rec(wildkey.K("new", n), fmt.Sprint(n)))
-			names = append(names, "{test}:new:"+fmt.Sprint(n))
+		var keys []wildkey.Key
+		var mixed []wildkey.Op // an operation of each kind in turn, a third of them deletes
+		names := []string{"{test}/keys"}
+		for n := range most {
+			key := wildkey.K("new", 100_000+n)
+			records, keys = append(records, backend.Rec(key, fmt.Sprint(n))), append(keys, key)
+			names = append(names, "{test}:"+key.String())
+			switch n % 3 {
+			case 0:
+				mixed = append(mixed, wildkey.OpDelete(key).If(wildkey.Present()))
+			case 1:
+				mixed = append(mixed, wildkey.OpPut(records[n]).If(wildkey.Equal(records[n].Value)))
+			case 2:
+				mixed = append(mixed, wildkey.OpTouch(key, wildkey.NoExpiry))
+			}
+		}
+		number := func(verb string, want, n int, err error) {
+			t.Helper()
+			if n != want || err != nil {
+				t.Errorf("%s: %d, %v, want %d", verb, n, err, want)
+			}
 		}
 		backend.Must(t, cache.Put(ctx, records...))
-		values, err := b.Client.EvalSha(ctx, corpus.Load(t, b.Client, "delete"), names, "values").StringSlice()
+		n, err := cache.Touch(ctx, 2*time.Hour, keys...)
+		number("Touch", most, n, err)
+		n, err = cache.Count(ctx, wildkey.MustParsePattern("**"))
+		number("Count", most, n, err)
+		page, err := cache.Page(ctx, wildkey.MustParsePattern("new:*"), wildkey.PageOptions{})
 		backend.Must(t, err)
-		if !slices.EqualFunc(values, records, func(v string, r wildkey.Record) bool { return v == string(r.Value) }) {
-			t.Errorf("delete gave %d values, not those of its %d records in order", len(values), written)
+		if diff := cmp.Diff(keys, keysOf(page.Entries)); diff != "" || page.Cursor != "" {
+			t.Errorf("one page, cursor %q (-put +found)\n%.2000s", page.Cursor, diff)
 		}
+		values, err := cache.GetMany(ctx, keys...)
+		if err != nil || len(values) != most || string(values[most-1]) != fmt.Sprint(most-1) {
+			t.Errorf("GetMany: %d values, %v", len(values), err)
+		}
+
+		n, err = cache.Apply(ctx, mixed...)
+		number("Apply", most, n, err)
+		var failed *wildkey.ConditionError
+		if _, err = cache.Apply(ctx, mixed...); !errors.As(err, &failed) || failed.Index != 0 {
+			t.Errorf("Apply anew: %v", err)
+		}
+		const deleted = (most + 2) / 3
+		values, err = cache.GetMany(ctx, keys...)
+		backend.Must(t, err)
+		for i, value := range values {
+			if (value == nil) != (i%3 == 0) {
+				t.Fatalf("after Apply, record %d is %q", i, value)
+			}
+		}
+		replies, err := b.Client.EvalSha(ctx, corpus.Load(t, b.Client, "delete"), names, "values").Slice()
+		backend.Must(t, err)
+		for i, value := range replies {
+			if i%3 == 0 && value != nil || i%3 > 0 && value != string(records[i].Value) {
+				t.Fatalf("delete.lua says of record %d: %v", i, value)
+			}
+		}
+		if n := b.Client.DBSize(ctx).Val(); len(replies) != most || n != 0 {
+			t.Errorf("%d values, and %d Redis keys are left", len(replies), n)
+		}
+
+		backend.Must(t, cache.Put(ctx, records...))
+		for gone := range slices.Chunk(names[1:deleted+1], 1000) {
+			backend.Must(t, b.Client.Del(ctx, gone...).Err())
+		}
+		n, err = b.Client.EvalSha(ctx, corpus.Load(t, b.Client, "sweep"), names).Int()
+		number("sweep.lua", deleted, n, err)
+		n, err = cache.Delete(ctx, keys...)
+		number("Delete", most-deleted, n, err)
 		if n := b.Client.DBSize(ctx).Val(); n != 0 {
 			t.Errorf("%d Redis keys are left", n)
 		}
+		if _, err := cache.Delete(ctx, append(keys, wildkey.K("one more"))...); !errors.Is(err, wildkey.ErrTooMany) {
+			t.Errorf("Delete of one more: %v", err)
+		}
 	})
+}
+
+func keysOf(entries []wildkey.Entry) (keys []wildkey.Key) {
+	for _, entry := range entries {
+		keys = append(keys, entry.Key)
+	}
+	return keys
 }
