@@ -118,21 +118,24 @@ func runMoves(t *testing.T, b *backend.Backend, digest string) {
 // their end; and then short ones, until a look has begun behind the last of them.
 func runCollecting(t *testing.T, b *backend.Backend, digest string) {
 	t.Helper()
-	put := func(n, length int) (left int64) { // n new records, and behind each an entry that is stale
+	const behind = 12 // each new record lie so many stale entries
+	put := func(n, length int) (left int64) {
 		b.Do(t, "FLUSHALL")
 		keys, args, stale := []string{"{t}/keys"}, []any{}, []any{"ZADD", "{t}/keys"}
 		for i := range n {
 			member := fmt.Sprintf("%04d", i)
 			keys, args = append(keys, "{t}:"+member), append(args, "60000", "*", "v")
-			stale = append(stale, 0, member+strings.Repeat("a", length-len(member)))
+			for letter := range behind {
+				stale = append(stale, 0, member+strings.Repeat(string(rune('a'+letter)), length-len(member)))
+			}
 		}
 		b.Do(t, stale...)
 		b.Engine.ResetTrace()
 		backend.Must(t, b.Client.EvalSha(ctx, digest, keys, args...).Err())
 		return b.Do(t, "ZCARD", "{t}/keys").(int64) - int64(n)
 	}
-	if left := put(250, 4096); left == 0 || left == 250 {
-		t.Errorf("a put of 250 leaves %d of 250 long stale entries", left)
+	if left := put(60, 4096); left == 0 || left == 60*behind {
+		t.Errorf("a put of 60 leaves %d of %d long stale entries", left, 60*behind)
 	}
 	behindTheLast := func(call luatest.Call) bool {
 		found, ok := call.Reply.([]any)
