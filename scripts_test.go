@@ -132,6 +132,8 @@ func TestOrderOfWrites(t *testing.T) {
 				_, err := cache.Apply(ctx, wildkey.OpDelete(a), wildkey.OpPut(backend.Rec(c, "v")), wildkey.OpTouch(d, time.Hour))
 				return err
 			}, "ZADD keys, UNLINK a, SET c, PEXPIRE d, ZREM keys, ZCARD keys"},
+			{"DeleteMatch", func() error { _, err := cache.DeleteMatch(ctx, wildkey.MustParsePattern("**")); return err },
+				"ZRANGEBYLEX keys, ZCARD keys, UNLINK c, ZREM keys"},
 		} {
 			b.Engine.ResetTrace()
 			backend.Must(t, step.call())
