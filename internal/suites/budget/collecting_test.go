@@ -111,7 +111,7 @@ func TestCollectingInAnIndexThatDoesNotGrow(t *testing.T) {
 			{"delete", ops(wildkey.OpDelete)},
 		} {
 			made := scriptCalls(t, b, row.act)
-			if n := named(made, "ZRANDMEMBER") + named(made, "ZRANGEBYLEX"); n > 0 || len(made) < len(keys)/1000 {
+			if n := named(made, "ZRANDMEMBER") + named(made, "ZRANGEBYLEX"); n > 0 || len(made) == 0 {
 				t.Errorf("%s: %d looks at the index in %d calls", row.name, n, len(made))
 			}
 		}
