@@ -176,7 +176,7 @@ func valueOf(key wildkey.Key) []byte {
 func (f *flood) fill(t *testing.T) {
 	t.Helper()
 	must(t, f.client.ConfigResetStat(ctx).Err())
-	setMemory(t, f.client, rounds(4<<20, 48<<20))
+	setMemory(t, f.client, rounds(4<<20, 24<<20))
 	for info(t, f.client, "stats", "evicted_keys") == 0 {
 		f.put(t, 10)
 	}

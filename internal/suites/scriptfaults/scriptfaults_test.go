@@ -142,15 +142,24 @@ func newFaultSweep(t *testing.T, engine *luatest.Engine, call sweptCall, runs ma
 			s.commands = append(s.commands, made)
 		}
 	}
-	s.collecting = slices.IndexFunc(s.commands, func(made luatest.Call) bool { return made.Args[0] == "ZRANDMEMBER" })
-	if s.collecting < 0 {
-		s.collecting = len(s.commands)
-	}
+	// It begins with the size of the index, after entries were added.
+	s.collecting = s.firstCall("ZCARD", s.firstCall("ZADD", 0))
 	s.noNewBreaches("no fault", s.after)
 	if _, failed := s.reply.(luatest.Error); !failed {
 		s.check("no fault", s.expectedReply(s.before), s.reply)
 	}
 	return s
+}
+
+// firstCall returns the place of the first call of a command, at or after a place.
+// If there is none, that is the number of all calls.
+func (s *faultSweep) firstCall(command string, from int) int {
+	for n, made := range s.commands[from:] {
+		if made.Args[0] == command {
+			return from + n
+		}
+	}
+	return len(s.commands)
 }
 
 func (s *faultSweep) all() {
@@ -165,7 +174,7 @@ func (s *faultSweep) all() {
 	}
 
 	// What frees memory, or takes none, must work when there is none.
-	puts := slices.ContainsFunc(s.commands, func(made luatest.Call) bool { return made.Args[0] == "ZADD" })
+	puts := s.firstCall("ZADD", 0) < len(s.commands)
 	s.atOnce("memory full", "OOM ", puts,
 		func(e *luatest.Engine) { e.SetMemoryFull(true) }, func(e *luatest.Engine) { e.SetMemoryFull(false) })
 	s.atOnce("replica", "READONLY ", writes,
@@ -246,8 +255,7 @@ func (s *faultSweep) collectsLess(kind string, set, lift func(e *luatest.Engine)
 func (s *faultSweep) withoutPermission(command string) {
 	kind := "no permission"
 	deny, everything := s.user("~* +@all -"+strings.ToLower(command)), s.user("~* +@all")
-	first := slices.IndexFunc(s.commands, func(made luatest.Call) bool { return made.Args[0] == command })
-	if first >= s.collecting {
+	if s.firstCall(command, 0) >= s.collecting {
 		s.collectsLess(kind, deny, everything)
 		return
 	}
