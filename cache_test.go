@@ -107,6 +107,10 @@ func TestIteration(t *testing.T) {
 			if !slices.IsSortedFunc(want, func(a, b wildkey.Entry) int { return strings.Compare(a.Key.String(), b.Key.String()) }) {
 				t.Errorf("%s: %q is not in byte order", text, backend.Entries(want))
 			}
+			var wantKeys []string
+			for _, entry := range want {
+				wantKeys = append(wantKeys, entry.Key.String())
+			}
 			for _, options := range []wildkey.Options{
 				{PageLimit: 1}, {PageLimit: 2}, {PageReads: 1}, {PageReads: 2}, {PageReads: 3}, {CallBytes: 1}, {CallBytes: 9}, {PageLimit: 2, PageReads: 3, CallBytes: 7},
 			} {
@@ -119,12 +123,12 @@ func TestIteration(t *testing.T) {
 				if n, err := cache.Count(ctx, pattern); n != len(want) || err != nil {
 					t.Errorf("%s with %+v: Count: %d, %v, want %d", text, options, n, err, len(want))
 				}
-				var keys []wildkey.Entry
+				var keys []string
 				for key, err := range cache.MatchKeys(ctx, pattern) {
 					backend.Must(t, err)
-					keys = append(keys, wildkey.Entry{Key: key, Value: []byte(strings.Repeat("v", len(key.String())))})
+					keys = append(keys, key.String())
 				}
-				if diff := cmp.Diff(backend.Entries(want), backend.Entries(keys)); diff != "" {
+				if diff := cmp.Diff(wantKeys, keys); diff != "" {
 					t.Errorf("MatchKeys of %s with %+v (-want +got)\n%s", text, options, diff)
 				}
 				var paged []wildkey.Entry
@@ -236,8 +240,7 @@ func TestNamespacesAreApart(t *testing.T) {
 	})
 }
 
-// TestMatchRunsReadOnly has a user without write permission, and a replica,
-// run the reading verbs.
+// TestMatchRunsReadOnly has a user without write permission run the reading verbs.
 func TestMatchRunsReadOnly(t *testing.T) {
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{})
