@@ -34,6 +34,8 @@ func evict(t *testing.T, client *redis.Client, policy string) {
 	l := newLoad(t, client, loadOptions{bytes: 20_000, evicts: true})
 	table := newRow(t, "eviction by "+policy)
 	for range rounds(1, 5) {
+		must(t, client.FlushAll(ctx).Err())
+		l.forget()
 		must(t, client.ConfigResetStat(ctx).Err())
 		setMemory(t, client, 2<<20)
 		l.during(func() {
@@ -51,13 +53,13 @@ func evict(t *testing.T, client *redis.Client, policy string) {
 
 		evictIndex(t, client, policy, l.cache.Layout())
 		v := l.judge(t, client, false)
+		table.records = v.records
 		table.breaches += v.breachCount()
 		if len(v.hidden) == 0 || len(v.breaches) < len(v.hidden) || v.tool < len(v.hidden) || len(v.untrue) > 0 {
 			t.Errorf("the index was evicted: %d records are hidden, %d breaches, wildkey check reports %d; untrue: %q",
 				len(v.hidden), len(v.breaches), v.tool, v.untrue)
 		}
-		table.found = fmt.Sprintf("%d of them hidden with the index that was evicted, by wildkey check too",
-			len(v.hidden))
+		table.found = fmt.Sprintf("%d of them hidden with the index that was evicted, by wildkey check too", len(v.hidden))
 		must(t, first(runTool(t, client, l.loadOptions.cache, "reindex")))
 		table.repaired = "Reindex"
 		l.judgeWhole(t, client)

@@ -349,7 +349,7 @@ func (w *worker) putSession() error {
 	ttl, may := w.lasting(value)
 	record := wildkey.Record{Key: f.key, Value: []byte(value), TTL: ttl}
 	was, certain := w.certain(f)
-	holds, meetsItself := true, false
+	holds, meetsItself := true, len(may) > 1 // it may expire before it is sent again
 	switch w.IntN(7) {
 	case 0:
 		record.If, holds, meetsItself = wildkey.Absent(), was == "", true

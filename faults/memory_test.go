@@ -51,9 +51,12 @@ func TestMemoryFull(t *testing.T) {
 		table := newRow(t, "memory full, noeviction")
 		table.repaired = "more memory"
 		for n := range rounds(2, 20) {
-			setMemory(t, client, 2<<20)
 			if n%2 == 1 {
 				setMemory(t, client, -1<<40) // none at all
+			} else {
+				must(t, client.FlushAll(ctx).Err())
+				l.forget()
+				setMemory(t, client, 2<<20)
 			}
 			l.during(func() {
 				waitFor(t, func() bool { return l.toldOf("OOM") > 200 })

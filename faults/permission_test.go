@@ -24,9 +24,12 @@ func TestRestrictedUser(t *testing.T) {
 		others, err := wildkey.New(client, wildkey.Options{Namespace: "app"})
 		must(t, err)
 		must(t, others.Load(ctx))
+		var records []wildkey.Record
 		for n := range puts {
-			must(t, others.Put(ctx, wildkey.Record{Key: wildkey.K("order", n), TTL: time.Millisecond}))
+			records = append(records, wildkey.Record{Key: wildkey.K("order", n), TTL: time.Hour})
 		}
+		must(t, first(others.PutEach(ctx, all(records), nil)))
+		must(t, first(others.TouchMatch(ctx, time.Millisecond, everything)))
 		waitFor(t, func() bool { return client.DBSize(ctx).Val() == 1 })
 
 		must(t, client.Do(ctx, restrictedUser(server.Program)...).Err())
