@@ -3,6 +3,7 @@ package hostile
 
 import (
 	"bufio"
+	"crypto/sha1"
 	"flag"
 	"fmt"
 	"io"
@@ -29,7 +30,7 @@ import (
 
 var (
 	hostileSeed   = flag.Uint64("hostile-seed", 0, "the seed of TestHostileCalls; 0: the time")
-	hostileRounds = flag.Int("hostile-rounds", 30, "how many rounds of 40 calls it has, a third of it on a server")
+	hostileRounds = flag.Int("hostile-rounds", 40, "how many rounds of 40 calls it has, a third of it on a server")
 )
 
 // TestHostileCalls gives the scripts what no client sends, over a connection
@@ -46,6 +47,9 @@ func TestHostileCalls(t *testing.T) {
 		for round := range uint64(rounds) {
 			random := hostile{rand.New(rand.NewPCG(seed+round, 0))}
 			v.populate()
+			if v.engine != nil {
+				v.engine.SetRandomSeed(seed + round)
+			}
 			for n := 0; n < 40 && len(v.state) < 200; n++ {
 				args := random.call()
 				if v.attack(args) {
@@ -107,10 +111,11 @@ func pick[T any](h hostile, from ...T) T { return from[h.IntN(len(from))] }
 func (h hostile) oneIn(n int) bool { return h.IntN(n) == 0 }
 
 func (h hostile) call() []string {
-	script := pick(h, wildkey.Scripts()...)
+	scripts := wildkey.Scripts()
+	script := pick(h, append(scripts, corpus.Script("put"), corpus.Script("put"))...)
 	keys, argv := h.valid(script.Name)
 	numkeys := strconv.Itoa(len(keys))
-	for range pick(h, 0, 0, 1, 1, 1, 2, 5) {
+	for range pick(h, 0, 0, 0, 1, 1, 1, 2, 5) {
 		switch h.IntN(7) {
 		case 0:
 			numkeys = pick(h, strconv.Itoa(len(keys)-1), strconv.Itoa(len(keys)+1), h.number())
@@ -149,13 +154,13 @@ func mutate(h hostile, list []string, other func(place int) string) []string {
 
 // valid returns a call that is well-formed, in most cases.
 func (h hostile) valid(script string) (keys, argv []string) {
-	tag := pick(h, "{t}", "{t}", "{t}", "{t}", "{u}", "{t}{u}", "{f}", "{g}", "{new}", "{%}", "{\x00\xff\n}",
+	tag := pick(h, "{t}", "{t}", "{t}", "{t}", "{u}", "{t}{u}", "{f}", "{new}", "{%}", "{\x00\xff\n}",
 		"{"+strings.Repeat("n", 300)+"}")
-	keys = []string{tag + "/keys", tag + "/expiry"}
+	keys = []string{tag + "/keys"}
 	if script == "match" {
 		most := func(other string) string { return pick(h, "1", "1", "2", "2", "5", "5", "100", "1000", "99999", other) }
 		argv = []string{
-			pick(h, "values", "keys", "count"), "",
+			pick(h, wants...), "",
 			most(h.number()), most(h.number()), most(pick(h, "1000", "999999999")),
 		}
 		for range pick(h, 0, 1, 1, 2, 3) {
@@ -180,23 +185,33 @@ func (h hostile) valid(script string) (keys, argv []string) {
 	if h.oneIn(60) {
 		n = pick(h, 500, 1001, 3000)
 	}
+	putsAlone := h.oneIn(3)
 	for range n {
-		keys = append(keys, tag+pick(h, ":", ":user:4:")+h.segment())
-		switch script {
-		case "put":
-			argv = append(argv, pick(h, "v", "", "\x00\xff\r\n"), h.ttl(), pick(h, "*", "*", "*", "-", "+", "=v", "="))
-		case "touch":
-			argv = append(argv, pick(h, "keep", h.ttl()))
+		key := tag + pick(h, ":", ":user:4:") + h.segment()
+		if h.oneIn(3) || slices.Contains(keys, key) && !h.oneIn(20) {
+			key += ":" + strconv.Itoa(h.IntN(1000))
+		}
+		keys = append(keys, key)
+		if script == "put" {
+			action, value := h.action(), ""
+			if putsAlone {
+				action = h.ttl()
+			}
+			if !slices.Contains([]string{"t", "d", "c"}, action[:1]) {
+				value = pick(h, "v", "", "\x00\xff\r\n")
+			}
+			argv = append(argv, action, pick(h, "*", "*", "*", "*", "-", "+", "=v", "=", "#"+sha1Of("v")), value)
 		}
 	}
-	switch script {
-	case "delete":
+	if script == "delete" {
 		argv = []string{pick(h, "count", "values")}
-	case "sweep":
-		argv = []string{pick(h, "0", "1", "3", "9999", "10000")}
 	}
 	return keys, argv
 }
+
+var wants = []string{"values", "records", "keys", "count", "index"}
+
+func sha1Of(text string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(text))) }
 
 // segment is of a name that populate puts, in most cases.
 func (h hostile) segment() string {
@@ -204,7 +219,11 @@ func (h hostile) segment() string {
 }
 
 func (h hostile) ttl() string {
-	return pick(h, "0", "0", "1", "3600000", "999999999999999", strconv.Itoa(1+h.IntN(1e9)))
+	return pick(h, "never", "never", "1", "3600000", "999999999999999", strconv.Itoa(1+h.IntN(1e9)))
+}
+
+func (h hostile) action() string {
+	return pick(h, h.ttl(), h.ttl(), "keep", "keep", "touch "+h.ttl(), "delete", "check")
 }
 
 func (h hostile) number() string {
@@ -219,7 +238,7 @@ func (h hostile) number() string {
 
 func (h hostile) key() string {
 	tag := pick(h, "{t}", "{t}", "{t}", "{u}", "{T}", "{t}{u}", "{{t}}", "{t", "t}", "{}", "", "{t}t", "x{t}")
-	return tag + pick(h, "/keys", "/expiry", ":", ":a", ":user:4", "::a", ":a:", ":a::b", ":%", ":%4", ":%41", ":%c3",
+	return tag + pick(h, "/keys", "/index", ":", ":a", ":user:4", "::a", ":a:", ":a::b", ":%", ":%4", ":%41", ":%c3",
 		":%C3", ":%zz", ":%00", ":{u}", ":*", ":a b", ":\x00", ":\xff", ":a\r\n", "/", "/keys:", "/keys/keys", "a", "",
 		":"+strings.Repeat("k", 4096), ":"+strings.Repeat("k", 4097), ":"+strings.Repeat("k:", 2047)+"k", h.binary())
 }
@@ -231,13 +250,18 @@ func (h hostile) argument(script string, place int) string {
 	}
 	switch {
 	case script == "match" && place == 0:
-		return pick(h, "values", "keys", "count", "VALUES", "")
+		return pick(h, append(wants, "VALUES", "list", "")...)
 	case script == "match" && place == 1:
 		return h.cursor(nil)
 	case script == "match" && place > 4:
 		return h.term()
-	case script == "put" && place%3 == 2:
+	case script == "put" && place%3 == 0 && h.oneIn(2):
+		return pick(h, h.action(), "touch "+h.number(), "touch", "touch ", "touch keep", "NEVER", "Delete", "delete ", "check 1",
+			"put", "keep 1", "0", "*")
+	case script == "put" && place%3 == 1:
 		return h.condition()
+	case script == "put" && place%3 == 2:
+		return pick(h, "", "v", "\x00", strings.Repeat("v", 100_000))
 	case script == "delete":
 		return pick(h, "count", "values", "COUNT", "count ", "", h.number())
 	}
@@ -245,8 +269,9 @@ func (h hostile) argument(script string, place int) string {
 }
 
 func (h hostile) condition() string {
-	return pick(h, "*", "-", "+", "=", "=v", "", "**", "*\x00", "-x", "?", "==", " *", "=\x00\xff",
-		"="+strings.Repeat("v", 10_000))
+	return pick(h, "*", "-", "+", "=", "=v", "", "**", "*\x00", "-x", "+\n", "?", "==", " *", "=\x00\xff",
+		"="+strings.Repeat("v", 10_000), "#", "#"+sha1Of("v"), "#"+sha1Of(""), "#"+strings.ToUpper(sha1Of("v")),
+		"#"+sha1Of("v")+"0", "#"+sha1Of("v")[1:], "#"+sha1Of("v")[1:]+"\xff", sha1Of("v"))
 }
 
 func (h hostile) term() string {
@@ -280,7 +305,7 @@ type victim struct {
 	t        testing.TB
 	engine   *luatest.Engine // or else a server, through conn
 	conn     *resp.Conn
-	snapshot string // the digest of snapshotScript
+	snapshot string // the digest of invariant.Snapshot
 	state    invariant.State
 	runID    any
 	names    map[string]string   // of the scripts, by digest
@@ -310,7 +335,7 @@ func newVictim(t testing.TB, engine *luatest.Engine, server *redisserver.Server)
 		v.commands[script.Name] = strings.Fields(header.Text(script, "COMMANDS"))
 		v.do([]string{"SCRIPT", "LOAD", script.Source})
 	}
-	v.snapshot = v.do([]string{"SCRIPT", "LOAD", snapshotScript})[0].(string)
+	v.snapshot = v.do([]string{"SCRIPT", "LOAD", invariant.Snapshot})[0].(string)
 	return v
 }
 
@@ -387,16 +412,16 @@ func (v *victim) populate() {
 	digest := corpus.Script("put").SHA1
 	commands := [][]string{{"FLUSHALL"}}
 	add := func(args ...string) { commands = append(commands, args) }
-	for _, tag := range []string{"{t}", "{u}", "{T}", "{f}", "{g}"} {
+	for _, tag := range []string{"{t}", "{u}", "{T}", "{f}"} {
 		for i, name := range strings.Fields("a b 4 user:4 user:4:a user:4:b:c user:40:a user %00%FF gone") {
-			ttl := []string{"0", "3600000"}[i%2]
-			add("EVALSHA", digest, "3", tag+"/keys", tag+"/expiry", tag+":"+name, "v", ttl, "*")
+			ttl := []string{"never", "3600000"}[i%2]
+			add("EVALSHA", digest, "2", tag+"/keys", tag+":"+name, ttl, "*", "v")
 		}
-		order, expiry := []string{"ZADD", tag + "/keys"}, []string{"ZADD", tag + "/expiry"}
-		for i := range 150 { // more than a put of a few records purges
-			order, expiry = append(order, "0", fmt.Sprintf("old%d", i)), append(expiry, "1", fmt.Sprintf("old%d", i))
+		old := []string{"ZADD", tag + "/keys"}
+		for i := range 150 {
+			old = append(old, "0", fmt.Sprintf("old%d", i))
 		}
-		commands = append(commands, order, expiry)
+		commands = append(commands, old)
 		add("DEL", tag+":gone")
 		add("HSET", tag+":h", "field", "value")
 		add("SET", tag+":raw", "no index knows it")
@@ -406,63 +431,18 @@ func (v *victim) populate() {
 	}
 	add("ZADD", "{t}{u}/keys", "0", "a")
 	add("SET", "{f}/keys", "foreign")
-	add("SET", "{g}/expiry", "foreign")
 	for i, reply := range v.do(commands...) {
 		if failed, ok := reply.(luatest.Error); ok {
 			v.t.Fatalf("%q: %v", commands[i], failed)
 		}
 	}
-	v.state, _ = rawStateOf(v.t, v.do([]string{"EVALSHA", v.snapshot, "0"})[0])
+	v.state, _ = v.stateOf(v.do([]string{"EVALSHA", v.snapshot, "0"})[0])
 }
 
-// snapshotScript returns the time and, for each key, {key, type, expiry, what it
-// holds}. Redis 6.2 tells the time left, and with a TIME that is no part of the
-// same snapshot: there a score that is that near counts as the expiry.
-const snapshotScript = `
-local time = redis.call('TIME')
-local now, keys = time[1] * 1000 + math.floor(time[2] / 1000), {}
-local asked = redis.pcall('PEXPIRETIME', 'x')
-for _, key in ipairs(redis.call('KEYS', '*')) do
-  local kind, held = redis.call('TYPE', key).ok, {}
-  local expires = asked == -2 and redis.call('PEXPIRETIME', key) or redis.call('PTTL', key)
-  if asked ~= -2 and expires >= 0 then
-    local tag, member = string.match(key, '^({[^{}]+}):(.*)$')
-    local score = tag and redis.pcall('ZSCORE', tag .. '/expiry', member)
-    expires = expires + now
-    if type(score) == 'string' and math.abs(tonumber(score) - expires) < 6 then expires = tonumber(score) end
-  end
-  if kind == 'string' then held = { redis.call('GET', key) } end
-  if kind == 'hash' then held = redis.call('HGETALL', key) end
-  if kind == 'zset' then held = redis.call('ZRANGE', key, 0, -1, 'WITHSCORES') end
-  keys[#keys + 1] = { key, kind, string.format('%.0f', expires), held }
-end
-return { string.format('%.0f', now), keys }`
-
-func rawStateOf(t testing.TB, reply any) (s invariant.State, now int64) {
-	t.Helper()
-	parts, ok := reply.([]any)
-	if !ok {
-		t.Fatalf("the snapshot: %v", reply)
-	}
-	now, err := strconv.ParseInt(parts[0].(string), 10, 64)
-	backend.Must(t, err)
-	s = invariant.State{}
-	for _, one := range parts[1].([]any) {
-		one := one.([]any)
-		v, held := invariant.Value{Kind: one[1].(string), Expires: one[2].(string)}, one[3].([]any)
-		switch v.Kind {
-		case "zset":
-			v.Scores = map[string]string{}
-			for i := 0; i < len(held); i += 2 {
-				v.Scores[held[i].(string)] = held[i+1].(string)
-			}
-		case "string":
-			v.Text = held[0].(string)
-		default:
-			v.Text = fmt.Sprintf("%q", held)
-		}
-		s[one[0].(string)] = v
-	}
+func (v *victim) stateOf(snapshot any) (s invariant.State, now int64) {
+	v.t.Helper()
+	s, now, err := invariant.ParseSnapshot(snapshot)
+	backend.Must(v.t, err)
 	return s, now
 }
 
@@ -492,7 +472,7 @@ func (v *victim) run(args []string) (reply any, made map[string]int, after invar
 				made[call.Args[0]]++
 			}
 		}
-		after, now = rawStateOf(v.t, v.do(snapshot)[0])
+		after, now = v.stateOf(v.do(snapshot)[0])
 		return reply, made, after, now
 	}
 	replies := v.do([]string{"CONFIG", "RESETSTAT"}, args, []string{"INFO", "commandstats"}, snapshot)
@@ -502,7 +482,7 @@ func (v *victim) run(args []string) (reply any, made map[string]int, after invar
 			made[name], _ = strconv.Atoi(stat[2])
 		}
 	}
-	after, now = rawStateOf(v.t, replies[3])
+	after, now = v.stateOf(replies[3])
 	return replies[1], made, after, now
 }
 
@@ -569,29 +549,30 @@ func (v *victim) attack(args []string) (accepted bool) {
 			found("%s changed, from %+v to %+v", key, before[key], after[key])
 		}
 	}
-	if script != "put" && script != "delete" {
-		known := before.Stale()
-		for entry, key := range after.Stale() {
-			// Named twice, a record may have run out by its second turn.
-			twice := slices.Contains(keys[slices.Index(keys, key)+1:], key)
-			if _, old := known[entry]; !old && !twice && v.state[key].Kind == "" {
-				found("an index entry without a record: %s", entry)
-			}
+	known, left := before.Stale(), after.Stale()
+	for entry, key := range left {
+		// What is put or touched for a millisecond may be gone by now.
+		named := script == "put" && slices.Contains(keys, key)
+		if _, old := known[entry]; !old && !named && v.state[key].Kind == "" {
+			found("an index entry without a record: %s", entry)
 		}
 	}
-	// A put purges 64 entries and two a record, of two indexes, and gives others a record.
-	n := len(keys) - 2
-	if collected, most := len(before.Stale())-len(after.Stale()), 2*(64+2*n+n); script == "put" && collected > most {
-		found("%d stale entries are gone, at most %d may be", collected, most)
+	for entry, key := range known {
+		if _, stays := left[entry]; !stays && !slices.Contains(keys, key) && !(script == "put" && grows(start, keys, argv)) {
+			found("the stale entry %s is gone, which the call is not about, and the index has not grown", entry)
+		}
 	}
-	known := before.Breaches()
+	breaches := before.Breaches()
 	for breach := range after.Breaches() {
-		if _, old := known[breach]; !old {
+		if _, old := breaches[breach]; !old {
 			found("the invariant is broken: %s", breach)
 		}
 	}
-	bound, values := v.checkReply(script, keys, argv, before, reply, found)
-	if budget := header.CallBudget(v.t, v.budgets, script, bound, values); total > budget {
+	if script == "put" {
+		checkPut(start, before, after, now, keys, argv, reply, len(changed) > 0, found)
+	}
+	bound, form := v.checkReply(script, keys, argv, start, before, reply, found)
+	if budget := header.CallBudget(v.t, v.budgets, script, bound, form); total > budget {
 		found("%d calls, its COST line says %d: %v", total, budget, made)
 	}
 	return true
@@ -616,7 +597,7 @@ func evalshaArguments(args []string) (keys, argv []string, refusal string) {
 func hasForeign(s invariant.State, keys []string) bool {
 	for i, key := range keys {
 		kind := s[key].Kind
-		if i < 2 && kind != "" && kind != "zset" || i >= 2 && kind != "" && kind != "string" {
+		if i == 0 && kind != "" && kind != "zset" || i > 0 && kind != "" && kind != "string" {
 			return true
 		}
 	}
@@ -624,55 +605,135 @@ func hasForeign(s invariant.State, keys []string) bool {
 }
 
 var (
-	ttlForm   = regexp.MustCompile(`^(0|[1-9][0-9]{0,14})$`)
-	limitForm = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
-	purgeForm = regexp.MustCompile(`^(0|[1-9][0-9]{0,3})$`)
-	bytesForm = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
-	termForm  = regexp.MustCompile(`^[=^][A-Za-z0-9._~%-]+$|^\*$`)
+	ttlForm       = `(never|[1-9][0-9]{0,14})`
+	actionForm    = regexp.MustCompile(`^(` + ttlForm + `|keep|touch ` + ttlForm + `|delete|check)$`)
+	conditionForm = regexp.MustCompile(`^(?s:[*+-]|=.*|#[0-9a-f]{40})$`)
+	limitForm     = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
+	bytesForm     = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
+	termForm      = regexp.MustCompile(`^[=^][A-Za-z0-9._~%-]+$|^\*$`)
 )
 
 // wellFormed tells whether a call is what the header of the script asks for.
 func wellFormed(script string, keys, argv []string) bool {
-	if len(keys) < 2 {
+	if len(keys) < 1 {
 		return false
 	}
-	tag, isOrder := strings.CutSuffix(keys[0], "/keys")
+	tag, isIndex := strings.CutSuffix(keys[0], "/keys")
 	inside := strings.TrimSuffix(strings.TrimPrefix(tag, "{"), "}")
-	if !isOrder || inside == "" || tag != "{"+inside+"}" || strings.ContainsAny(inside, "{}") || keys[1] != tag+"/expiry" {
+	if !isIndex || inside == "" || tag != "{"+inside+"}" || strings.ContainsAny(inside, "{}") {
 		return false
 	}
-	records := keys[2:]
-	for _, key := range records {
+	records := keys[1:]
+	for i, key := range records {
 		member, isRecord := strings.CutPrefix(key, tag+":")
 		_, err := wildkey.ParseKey(member)
-		if !isRecord || script == "put" && err != nil || script != "sweep" && member == "" {
+		if !isRecord || script == "put" && (err != nil || slices.Contains(records[:i], key)) || script != "sweep" && member == "" {
 			return false
 		}
 	}
-	each := func(i, of int, ok func(arg string) bool) bool {
-		for ; i < len(argv); i += of {
-			if !ok(argv[i]) {
+	switch n := len(records); script {
+	case "put":
+		if n == 0 || len(argv) != 3*n {
+			return false
+		}
+		for op := range slices.Chunk(argv, 3) {
+			if !actionForm.MatchString(op[0]) || !conditionForm.MatchString(op[1]) || op[2] != "" && !puts(op[0]) {
 				return false
 			}
 		}
 		return true
-	}
-	switch n := len(records); script {
-	case "put":
-		return n > 0 && len(argv) == 3*n && each(1, 3, ttlForm.MatchString) && each(2, 3, func(condition string) bool {
-			return slices.Contains([]string{"*", "-", "+"}, condition) || strings.HasPrefix(condition, "=")
-		})
-	case "touch":
-		return n > 0 && len(argv) == n &&
-			each(0, 1, func(ttl string) bool { return ttl == "keep" || ttlForm.MatchString(ttl) })
 	case "delete":
 		return n > 0 && len(argv) == 1 && (argv[0] == "count" || argv[0] == "values")
 	case "sweep":
-		return len(argv) == 1 && purgeForm.MatchString(argv[0])
+		return len(argv) == 0
 	}
-	return len(records) == 0 && len(argv) > 5 && slices.Contains([]string{"values", "keys", "count"}, argv[0]) &&
+	return len(records) == 0 && len(argv) > 5 && slices.Contains(wants, argv[0]) &&
 		limitForm.MatchString(argv[2]) && limitForm.MatchString(argv[3]) && bytesForm.MatchString(argv[4]) &&
 		wellFormedPattern(argv[5:], argv[1])
+}
+
+// puts tells whether an action of put.lua puts a value.
+func puts(action string) bool {
+	return action != "delete" && action != "check" && !strings.HasPrefix(action, "touch ")
+}
+
+// grows tells whether a call of put.lua has the index grow.
+func grows(start invariant.State, keys, argv []string) bool {
+	for i, key := range keys[1:] {
+		_, member, _ := strings.Cut(key, "}:")
+		if _, indexed := start[keys[0]].Scores[member]; !indexed && puts(argv[3*i]) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkPut expects of a call of put.lua all that it asks, or nothing.
+func checkPut(
+	start, before, after invariant.State, now int64, keys, argv []string, reply any, changes bool,
+	found func(format string, a ...any),
+) {
+	done, failed := 0, 0
+	for i, key := range keys[1:] {
+		action, condition := argv[3*i], argv[3*i+1]
+		old, live := before[key]
+		if _, lived := start[key]; lived != live {
+			return // it expires about now
+		}
+		holds := true
+		switch condition[0] {
+		case '-':
+			holds = !live
+		case '+':
+			holds = live
+		case '=':
+			holds = live && old.Text == condition[1:]
+		case '#':
+			holds = live && sha1Of(old.Text) == condition[1:]
+		}
+		if failed == 0 && (!holds || action == "keep" && !live) {
+			failed = i + 1
+		}
+		if puts(action) || live && action != "check" {
+			done++
+		}
+	}
+	if failed > 0 {
+		if reply != int64(-failed) || changes {
+			found("the condition of record %d fails, and nothing is to be written", failed)
+		}
+		return
+	}
+	if reply != int64(done) {
+		found("%d records are to be put, touched or deleted", done)
+	}
+	for i, key := range keys[1:] {
+		action, want := argv[3*i], before[key]
+		_, member, _ := strings.Cut(key, "}:")
+		if _, indexed := after[keys[0]].Scores[member]; indexed && action == "delete" {
+			found("%s is deleted, and yet in the index", member)
+		}
+		ttl, got := strings.TrimPrefix(action, "touch "), after[key]
+		ms, errTTL := strconv.ParseInt(ttl, 10, 64)
+		if errTTL == nil && ms < 60_000 {
+			continue // it is gone, or may be soon
+		}
+		if puts(action) {
+			want.Kind, want.Text = "string", argv[3*i+2]
+		}
+		switch expires, _ := strconv.ParseInt(got.Expires, 10, 64); {
+		case action == "delete":
+			want = invariant.Value{}
+		case want.Kind == "":
+		case ttl == "never":
+			want.Expires = "-1"
+		case errTTL == nil && expires <= now+ms && expires > now+ms-60_000: // the call itself takes time
+			want.Expires = got.Expires
+		}
+		if !cmp.Equal(want, got) {
+			found("%s after %s is %+v, not %+v", key, action, got, want)
+		}
+	}
 }
 
 func wellFormedPattern(terms []string, cursor string) bool {
@@ -708,72 +769,67 @@ func wellFormedPattern(terms []string, cursor string) bool {
 }
 
 // checkReply holds the reply of a call that was accepted against RETURNS. It
-// returns what there was in it of what the COST line counts.
+// returns what there was in it of what the COST line counts, and the reply that was
+// asked for, where the COST line tells replies apart.
 func (v *victim) checkReply(
-	script string, keys, argv []string, before invariant.State, reply any, found func(format string, a ...any),
-) (locals string, values bool) {
+	script string, keys, argv []string, start, before invariant.State, reply any, found func(format string, a ...any),
+) (locals, form string) {
 	v.t.Helper()
-	n := len(keys) - 2
+	n := len(keys) - 1
 	number, isNumber := reply.(int64)
 	items, isList := reply.([]any)
 	switch script {
 	case "put":
-		conditions, expiring := 0, 0
-		for i := range n {
-			if argv[3*i+2] != "*" {
-				conditions++
+		if !isNumber || number < int64(-n) || number > int64(n) {
+			found("it names none of %d records", n)
+		}
+		c, p, t, d, e := 0, 0, 0, 0, 0
+		for op := range slices.Chunk(argv, 3) {
+			if op[1] != "*" || op[0] == "keep" {
+				c++
 			}
-			if argv[3*i+1] != "0" {
-				expiring++
-			}
-		}
-		failed := isNumber && number < 0 && int(-number) <= n && argv[-3*number-1] != "*"
-		if !failed && reply != int64(n) {
-			found("it put %d records", n)
-		}
-		return fmt.Sprintf("local n, c, t, p = %d, %d, %d, %d", n, conditions, expiring, 64+2*n), false
-	case "touch":
-		if !isNumber || number < 0 || number > int64(n) {
-			found("it touched %d records", n)
-		}
-		keep := 0
-		for _, ttl := range argv {
-			if ttl == "keep" {
-				keep++
+			switch {
+			case puts(op[0]):
+				p++
+			case op[0] == "delete":
+				d++
+			case op[0] != "check":
+				t++
 			}
 		}
-		return fmt.Sprintf("local n, M, k = %d, %d, %d", n, number, min(keep, int(number))), false
+		if grows(start, keys, argv) {
+			e = 1024
+		}
+		return fmt.Sprintf("local c, p, t, d, e = %d, %d, %d, %d, %d", c, p, t, d, e), ""
 	case "delete":
 		if argv[0] == "count" {
 			if !isNumber || number < 0 || number > int64(n) {
 				found("it deleted %d records", n)
 			}
-			return fmt.Sprintf("local n = %d", n), false
+			return fmt.Sprintf("local n = %d", n), "count"
 		}
 		if !isList || len(items) != n {
 			found("it deleted %d records", n)
 		}
 		for i, item := range items {
-			old, lasts := before[keys[i+2]]
+			old, lasts := before[keys[i+1]]
 			text, isText := item.(string)
 			if item != nil && !isText || lasts && old.Kind == "string" && text != old.Text {
 				found("value %d is %v, and was %q", i+1, item, old.Text)
 			}
 		}
-		return fmt.Sprintf("local n = %d", n), true
+		return fmt.Sprintf("local n = %d", n), "values"
 	case "sweep":
-		limit, _ := strconv.Atoi(argv[0])
-		if !isList || len(items) != 2 || items[0].(int64) > int64(limit) || items[1].(int64) > int64(n) {
-			found("it is to purge %d and drop %d", limit, n)
-			return "local n, p, d = 0, 0, 0", false
+		if !isNumber || number < 0 || number > int64(n) {
+			found("it dropped the entries of %d records", n)
 		}
-		return fmt.Sprintf("local n, p, d = %d, %d, %d", n, items[0], n), false
+		return fmt.Sprintf("local n, s = %d, %d", n, n), ""
 	}
 	if !isList || len(items) != 4 {
 		found("it is no page")
-		return "local reads, M, S = 0, 0, 0", false
+		return "local reads, M, S = 0, 0, 0", argv[0]
 	}
-	return v.checkPage(argv, items, found), false
+	return v.checkPage(argv, items, found), argv[0]
 }
 
 // checkPage holds a page against its bounds.
@@ -791,9 +847,15 @@ func (v *victim) checkPage(argv []string, page []any, found func(format string, 
 		matches = int(page[3].(int64))
 	} else {
 		results := page[3].([]any)
-		matches, listed = len(results), append(listed, results...)
-		if argv[0] == "values" {
-			matches /= 2
+		width := map[string]int{"values": 2, "records": 3}[argv[0]]
+		for result := range slices.Chunk(results, max(width, 1)) {
+			if width == 3 {
+				if left, isNumber := result[2].(int64); !isNumber || left < -1 {
+					found("%v has %v milliseconds left", result[0], result[2])
+				}
+				result = result[:2]
+			}
+			matches, listed = matches+1, append(listed, result...)
 		}
 	}
 	bytes, records := 0, len(stale)
@@ -809,6 +871,6 @@ func (v *victim) checkPage(argv []string, page []any, found func(format string, 
 	if cursor := page[0].(string); cursor != "" && !wellFormedPattern(argv[5:], cursor) {
 		found("it would not take its own cursor")
 	}
-	// One more may have been looked up that did not fit.
-	return fmt.Sprintf("local reads, M, S = %d, %d, %d", read, matches+len(stale)+1, len(stale)+1)
+	// The last look at the index may find nothing, and one more record may have been looked up that did not fit.
+	return fmt.Sprintf("local reads, M, S = %d, %d, %d", min(int(read)+1, reads), matches+len(stale)+1, len(stale)+1)
 }

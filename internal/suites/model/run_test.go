@@ -182,12 +182,18 @@ func (d *drawing) atOnce(most int) []wildkey.Key {
 		return keys
 	}
 	met := map[string]bool{}
-	return slices.DeleteFunc(keys, func(key wildkey.Key) bool {
-		shards, leading := d.options.Shards, d.options.ShardSegments
+	return slices.DeleteFunc(d.ofOneShard(keys), func(key wildkey.Key) bool {
 		twice := met[key.String()]
 		met[key.String()] = true
-		return twice || key.Shard(shards, leading) != keys[0].Shard(shards, leading)
+		return twice
 	})
+}
+
+// ofOneShard leaves out the keys that lie in another shard than the first.
+func (d *drawing) ofOneShard(keys []wildkey.Key) []wildkey.Key {
+	shards, leading := d.options.Shards, d.options.ShardSegments
+	first := keys[0].Shard(shards, leading)
+	return slices.DeleteFunc(keys, func(key wildkey.Key) bool { return key.Shard(shards, leading) != first })
 }
 
 func (d *drawing) ttl() time.Duration {
@@ -283,8 +289,10 @@ func (d *drawing) drawn(t *testing.T) modelStep {
 		return modelStep{verb: "DeleteMatch", pattern: pattern}
 	case n < 73:
 		return modelStep{verb: "TouchMatch", ttl: d.ttl(), pattern: pattern}
-	case n < 75:
+	case n < 74:
 		return modelStep{verb: "Sweep", leaveStale: leaveStale}
+	case n < 75:
+		return modelStep{verb: "sweepSuspects", keys: d.ofOneShard(d.some(12))}
 	case n < 76:
 		return modelStep{verb: "reindex"}
 	case n < 77:

@@ -18,6 +18,7 @@ import (
 	"github.com/wildkey/wildkey"
 	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/internal/corpus"
 	"github.com/wildkey/wildkey/internal/invariant"
 	"github.com/wildkey/wildkey/writer"
 )
@@ -275,22 +276,32 @@ func (r *modelRun) step(t *testing.T, s modelStep) (got, want string) {
 	case "Get", "GetMany", "GetTouch", "TTL":
 		return r.get(cache, s)
 	case "Collect", "Match", "MatchKeys", "Page", "Count", "DeleteMatch", "TouchMatch":
-		return r.find(cache, s)
+		before := r.stale(t)
+		if got, want = r.find(cache, s); s.leaveStale {
+			got, want = fmt.Sprint(got, r.stale(t)), fmt.Sprint(want, before)
+		}
+		return got, want
 	case "DEL", "GETDEL", "PERSIST", "PEXPIRE", "SET", "SETKEEPTTL":
 		return r.byHand(t, s)
 	case "Sweep":
-		stale := 0
-		state, _ := r.snapshot(t)
-		for _, held := range state {
-			for member := range held.Scores {
-				if !r.live(member) {
-					stale++
-				}
-			}
-		}
+		stale := len(r.stale(t))
 		n, err := cache.Sweep(ctx)
 		r.forget(everything)
 		return outcome(err, n), outcome(nil, stale)
+	case "sweepSuspects": // of which some live, as when they were put between the page and the sweep
+		script, stale, dropped := corpus.Load(t, r.Client, "sweep"), r.stale(t), map[string]bool{}
+		suspects := []string{cache.Layout().Index(cache.Layout().Shard(s.keys[0]))}
+		for _, key := range s.keys {
+			name, err := cache.Layout().Record(key)
+			backend.Must(t, err)
+			suspects = append(suspects, name)
+			if stale[key.String()] {
+				dropped[key.String()] = true
+				delete(r.entries, key.String())
+			}
+		}
+		n, err := r.Client.EvalSha(ctx, script, suspects).Int()
+		return outcome(err, n), outcome(nil, len(dropped))
 	case "reindex", "loseIndexesAndReindex":
 		if s.verb != "reindex" {
 			for shard := range cache.Layout().Shards() {
@@ -602,6 +613,21 @@ func (r *modelRun) snapshot(t *testing.T) (state invariant.State, now int64) {
 	state, now, err = invariant.ParseSnapshot(reply)
 	backend.Must(t, err)
 	return state, now
+}
+
+// stale returns the entries that the indexes hold of records that are gone.
+func (r *modelRun) stale(t *testing.T) map[string]bool {
+	t.Helper()
+	stale := map[string]bool{}
+	state, _ := r.snapshot(t)
+	for _, held := range state {
+		for member := range held.Scores {
+			if !r.live(member) {
+				stale[member] = true
+			}
+		}
+	}
+	return stale
 }
 
 // states are the raw keyspace and the model's, as text. Of stale entries the model
