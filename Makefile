@@ -76,9 +76,11 @@ soak:
 faults:
 	cd faults && go test -count=1 -timeout 1h -long
 
-# Side by side with what else people would use, on its own redis-server: some 12 minutes.
+# Side by side with what else people would use, on its own redis-server: some 25 minutes and 5 GB of memory; with
+# BENCH='-scale quick -out /tmp/bench' some 3 minutes.
+BENCH = -out results
 bench:
-	cd bench && go run . -out results
+	cd bench && go run . $(BENCH)
 
 # 64 clients and all verbs at once, on one server and on a cluster of three masters with 1 and with 48 shards: some 8
 # minutes; with LOAD='-scale quick -out /tmp/load' half a minute. An error, a breach or too much garbage fails it.

@@ -180,6 +180,6 @@ func (o Op) Bytes() int {
 	return n
 }
 
-// Conditional reports whether the operation has a condition, or is a put with
-// KeepTTL, which fails as a condition does.
+// Conditional reports whether the operation has a condition, or KeepTTL, which may
+// fail as one does.
 func (o Op) Conditional() bool { return o.record.If != Condition{} || o.record.TTL == KeepTTL }

@@ -56,14 +56,14 @@ func TestApply(t *testing.T) {
 	put := wildkey.Record{Key: key, Value: []byte("new"), TTL: 2 * time.Hour}
 	kept := wildkey.Record{Key: key, Value: []byte("new"), TTL: wildkey.KeepTTL}
 	for _, row := range []struct {
-		name       string
-		op         wildkey.Op
-		done       int    // where the record is live
-		after      string // then
-		doneNone   int    // where it is not
-		afterNone  string // then
-		needsIf    bool
-		needsAlive bool
+		name      string
+		op        wildkey.Op
+		done      int    // where the record is live
+		after     string // then
+		doneNone  int    // where it is not
+		afterNone string // then
+		needsIf   bool   // it is refused without a condition: see TestArgumentErrors
+		needsLive bool   // it fails where the record is not live
 	}{
 		{"put", wildkey.OpPut(put), 1, "a=new 2h0m0s", 1, "a=new 2h0m0s", false, false},
 		{"put with KeepTTL", wildkey.OpPut(kept), 1, "a=new 1h0m0s", 0, "", false, true},
@@ -78,7 +78,7 @@ func TestApply(t *testing.T) {
 				for _, condition := range conditions {
 					for _, record := range []string{"live", "absent", "stale"} {
 						if row.needsIf && condition.name == "none" {
-							continue // which is refused: see TestArgumentErrors
+							continue
 						}
 						b.Do(t, "FLUSHALL")
 						if record != "absent" {
@@ -92,7 +92,7 @@ func TestApply(t *testing.T) {
 						if isLive {
 							done, after = 1+row.done, []string{row.after, "witness=w 1m0s"}
 						}
-						holds := condition.holds(isLive) && (isLive || !row.needsAlive)
+						holds := condition.holds(isLive) && (isLive || !row.needsLive)
 						if !holds {
 							done, after = 0, recordsOf(t, cache)
 						}

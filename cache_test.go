@@ -107,6 +107,10 @@ func TestIteration(t *testing.T) {
 			if !slices.IsSortedFunc(want, func(a, b wildkey.Entry) int { return strings.Compare(a.Key.String(), b.Key.String()) }) {
 				t.Errorf("%s: %q is not in byte order", text, backend.Entries(want))
 			}
+			var wantKeys []string
+			for _, entry := range want {
+				wantKeys = append(wantKeys, entry.Key.String())
+			}
 			for _, options := range []wildkey.Options{
 				{PageLimit: 1}, {PageLimit: 2}, {PageReads: 1}, {PageReads: 2}, {PageReads: 3}, {CallBytes: 1}, {CallBytes: 9}, {PageLimit: 2, PageReads: 3, CallBytes: 7},
 			} {
@@ -119,12 +123,12 @@ func TestIteration(t *testing.T) {
 				if n, err := cache.Count(ctx, pattern); n != len(want) || err != nil {
 					t.Errorf("%s with %+v: Count: %d, %v, want %d", text, options, n, err, len(want))
 				}
-				var keys []wildkey.Entry
+				var keys []string
 				for key, err := range cache.MatchKeys(ctx, pattern) {
 					backend.Must(t, err)
-					keys = append(keys, wildkey.Entry{Key: key, Value: []byte(strings.Repeat("v", len(key.String())))})
+					keys = append(keys, key.String())
 				}
-				if diff := cmp.Diff(backend.Entries(want), backend.Entries(keys)); diff != "" {
+				if diff := cmp.Diff(wantKeys, keys); diff != "" {
 					t.Errorf("MatchKeys of %s with %+v (-want +got)\n%s", text, options, diff)
 				}
 				var paged []wildkey.Entry
@@ -236,8 +240,7 @@ func TestNamespacesAreApart(t *testing.T) {
 	})
 }
 
-// TestMatchRunsReadOnly has a user without write permission, and a replica,
-// run the reading verbs.
+// TestMatchRunsReadOnly has a user without write permission run the reading verbs.
 func TestMatchRunsReadOnly(t *testing.T) {
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{})
@@ -329,7 +332,7 @@ func agree(t *testing.T, cache *wildkey.Cache, keys []wildkey.Key) int {
 	n := 0
 	for key, err := range cache.MatchKeys(ctx, everything) {
 		backend.Must(t, err)
-		if n == len(want) || !strings.HasPrefix(want[n], key.String()+"=") {
+		if n >= len(want) || !strings.HasPrefix(want[n], key.String()+"=") {
 			t.Errorf("MatchKeys has %s at %d", key, n)
 		}
 		n++
@@ -564,48 +567,110 @@ func TestGetTouch(t *testing.T) {
 	})
 }
 
-// TestMatchOptions: a TTL only where it is asked for, and EVALSHA, which go-redis
-// sends to masters, only with FromMaster.
-func TestMatchOptions(t *testing.T) {
+// TestReadsOfMasters: only what will write, and FromMaster, call match.lua by
+// EVALSHA, which go-redis sends to masters, and not by EVALSHA_RO.
+func TestReadsOfMasters(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		if b.LacksReadOnlyScripts() {
 			t.Skip("this server has no EVALSHA_RO")
 		}
+		pattern, match := wildkey.MustParsePattern("*"), wildkey.Scripts()[1].SHA1
+		walk := func(options ...wildkey.MatchOption) func(*wildkey.Cache) error {
+			return func(cache *wildkey.Cache) error {
+				for _, err := range cache.Match(ctx, pattern, options...) {
+					if err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+		}
+		for _, row := range []struct {
+			name string
+			call func(cache *wildkey.Cache) error
+			want string
+		}{
+			{"Match", walk(), "evalsha_ro"},
+			{"Match WithTTL", walk(wildkey.WithTTL()), "evalsha_ro"},
+			{"Match FromMaster", walk(wildkey.FromMaster()), "evalsha"},
+			{"Match FromMaster, WithTTL", walk(wildkey.FromMaster(), wildkey.WithTTL()), "evalsha"},
+			{"Collect", func(cache *wildkey.Cache) error { _, err := cache.Collect(ctx, pattern); return err }, "evalsha_ro"},
+			{"Count", func(cache *wildkey.Cache) error { _, err := cache.Count(ctx, pattern); return err }, "evalsha_ro"},
+			{"Page", func(cache *wildkey.Cache) error {
+				_, err := cache.Page(ctx, pattern, wildkey.PageOptions{})
+				return err
+			}, "evalsha_ro"},
+			{"TouchMatch", func(cache *wildkey.Cache) error { _, err := cache.TouchMatch(ctx, time.Hour, pattern); return err }, "evalsha"},
+			{"DeleteMatch", func(cache *wildkey.Cache) error { _, err := cache.DeleteMatch(ctx, pattern); return err }, "evalsha"},
+			{"Sweep", func(cache *wildkey.Cache) error { _, err := cache.Sweep(ctx); return err }, "evalsha"},
+		} {
+			for _, shards := range []int{1, 7} {
+				var mu sync.Mutex
+				sent := map[string]bool{}
+				cache := backend.Cache(t, b.Hooked(t, backend.Hook{Before: func(commands []redis.Cmder) {
+					mu.Lock()
+					defer mu.Unlock()
+					if args := commands[0].Args(); args[1] == match {
+						sent[commands[0].Name()] = true
+					}
+				}}), wildkey.Options{Shards: shards})
+				backend.Must(t, row.call(cache))
+				if diff := cmp.Diff(map[string]bool{row.want: true}, sent); diff != "" {
+					t.Errorf("%s of %d shards (-want +sent)\n%s", row.name, shards, diff)
+				}
+			}
+		}
+	})
+}
+
+// TestEntriesHaveATTL where it is asked for, and nowhere else.
+func TestEntriesHaveATTL(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		for _, shards := range []int{1, 7} {
-			b.Do(t, "FLUSHALL")
-			cache := b.Cache(t, wildkey.Options{Shards: shards})
+			cache, pattern := b.Cache(t, wildkey.Options{Shards: shards}), wildkey.MustParsePattern("*")
 			for n := range 10 {
 				backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(n), "v")))
 			}
-			var mu sync.Mutex
-			sent := map[string]bool{}
-			cache = backend.Cache(t, b.Hooked(t, backend.Hook{Before: func(commands []redis.Cmder) {
-				mu.Lock()
-				defer mu.Unlock()
-				sent[commands[0].Name()] = true
-			}}), wildkey.Options{Shards: shards})
-			backend.Must(t, cache.Load(ctx))
-			for _, row := range []struct {
-				options []wildkey.MatchOption
-				withTTL bool
-				command string
-			}{
-				{nil, false, "evalsha_ro"},
-				{[]wildkey.MatchOption{wildkey.WithTTL()}, true, "evalsha_ro"},
-				{[]wildkey.MatchOption{wildkey.FromMaster()}, false, "evalsha"},
-				{[]wildkey.MatchOption{wildkey.FromMaster(), wildkey.WithTTL()}, true, "evalsha"},
-			} {
-				clear(sent)
-				met := 0
-				for entry, err := range cache.Match(ctx, wildkey.MustParsePattern("*"), row.options...) {
+			for _, with := range []bool{false, true} {
+				var options []wildkey.MatchOption
+				if with {
+					options = append(options, wildkey.WithTTL())
+				}
+				var entries []wildkey.Entry
+				for entry, err := range cache.Match(ctx, pattern, options...) {
 					backend.Must(t, err)
-					if met++; string(entry.Value) != "v" || (entry.TTL > 0) != row.withTTL {
-						t.Errorf("%+v of %d shards: %+v", row, shards, entry)
+					entries = append(entries, entry)
+				}
+				page, err := cache.Page(ctx, pattern, wildkey.PageOptions{WithTTL: with})
+				backend.Must(t, err)
+				if entries = append(entries, page.Entries...); len(entries) != 20 {
+					t.Errorf("%d entries of %d shards, want 10 of Match and 10 of Page", len(entries), shards)
+				}
+				for _, entry := range entries {
+					if string(entry.Value) != "v" || with != (entry.TTL > 59*time.Minute) || !with && entry.TTL != 0 {
+						t.Errorf("with TTL %t, of %d shards: %+v", with, shards, entry)
 					}
 				}
-				if diff := cmp.Diff(map[string]bool{row.command: true}, sent); diff != "" || met != 10 {
-					t.Errorf("%+v of %d shards: %d matches (-want +sent)\n%s", row, shards, met, diff)
-				}
+			}
+		}
+	})
+}
+
+// TestOptionsInForce are those given, with defaults for the others.
+func TestOptionsInForce(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		given := wildkey.Options{
+			Namespace: "app", TTL: wildkey.NoExpiry, Preloaded: true, LeaveStale: true, CallRecords: 1, CallBytes: 2, PageLimit: 3,
+			PageReads: 4, Shards: 5, ShardSegments: 6,
+		}
+		defaults := wildkey.Options{
+			Namespace: "cache", CallRecords: 250, CallBytes: 1 << 20, PageLimit: 500, PageReads: 1_000, Shards: 1, ShardSegments: 1,
+		}
+		for want, options := range map[wildkey.Options]wildkey.Options{given: given, defaults: {}} {
+			cache, err := wildkey.New(b.Client, options)
+			backend.Must(t, err)
+			if diff := cmp.Diff(want, cache.Options()); diff != "" {
+				t.Errorf("of %+v (-want +got)\n%s", options, diff)
 			}
 		}
 	})

@@ -35,7 +35,6 @@ func TestArgumentErrors(t *testing.T) {
 			{"Put without a TTL", noTTL.Put(ctx, backend.Rec(good, "v")), wildkey.ErrInvalidTTL},
 			{"Put below a millisecond", cache.Put(ctx, wildkey.Record{Key: good, TTL: time.Microsecond}), wildkey.ErrInvalidTTL},
 			{"Put with a negative TTL", cache.Put(ctx, wildkey.Record{Key: good, TTL: -time.Second}), wildkey.ErrInvalidTTL},
-			{"Put with KeepTTL for Options", first(wildkey.New(b.Client, wildkey.Options{TTL: wildkey.KeepTTL})), wildkey.ErrInvalidTTL},
 			{"Put of a key twice", cache.Put(ctx, backend.Rec(good, "v"), backend.Rec(good, "w")), wildkey.ErrBadArgument},
 			{"Put under the digest of nothing", cache.Put(ctx, wildkey.Record{Key: good, If: wildkey.EqualSHA1("")}), wildkey.ErrBadArgument},
 			{"Put under a digest in upper case", cache.Put(ctx, wildkey.Record{Key: good,
@@ -74,6 +73,7 @@ func TestArgumentErrors(t *testing.T) {
 			{"Page with the cursor of another pattern", first(cache.Page(ctx, wildkey.MustParsePattern("b:*"), wildkey.PageOptions{Cursor: "(a:1"})), wildkey.ErrBadArgument},
 			{"Page with a limit out of range", first(cache.Page(ctx, everything, wildkey.PageOptions{Limit: 100_000})), wildkey.ErrBadArgument},
 			{"New with a TTL below a millisecond", first(wildkey.New(b.Client, wildkey.Options{TTL: 1})), wildkey.ErrInvalidTTL},
+			{"New with KeepTTL", first(wildkey.New(b.Client, wildkey.Options{TTL: wildkey.KeepTTL})), wildkey.ErrInvalidTTL},
 		} {
 			if !errors.Is(row.got, row.want) {
 				t.Errorf("%s: %v, want %v", row.name, row.got, row.want)

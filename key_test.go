@@ -42,6 +42,20 @@ func TestK(t *testing.T) {
 	}
 }
 
+// TestChild leaves the key as it is, even if there is room behind it.
+func TestChild(t *testing.T) {
+	parent := append(make(wildkey.Key, 0, 10), "user", "42")
+	session, name := parent.Child("session", 7), parent.Child("name")
+	for _, row := range []struct{ got, want string }{
+		{session.String(), "user:42:session:7"}, {name.String(), "user:42:name"}, {parent.String(), "user:42"},
+		{parent.Child().String(), "user:42"}, {parent.Child(nil).String(), "user:42:"},
+	} {
+		if row.got != row.want {
+			t.Errorf("%s, want %s", row.got, row.want)
+		}
+	}
+}
+
 func TestKeyEncoding(t *testing.T) {
 	for _, row := range []struct {
 		key  wildkey.Key

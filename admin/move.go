@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/wildkey/wildkey"
 )
@@ -33,12 +32,9 @@ import (
 // index holds: call Reindex first if records may be missing from it. Stale entries
 // of the first Cache go too, so that its index is gone at the end.
 func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
-	for shard := range from.Layout().Shards() {
-		tag := from.Layout().Tag(shard)
-		if slices.Contains(tags(to.Layout()), tag) {
-			return 0, fmt.Errorf("wildkey: Move: both caches have the hash tag %s; "+
-				"the namespace, Shards or ShardSegments must differ", tag)
-		}
+	if tag := from.Layout().Tag(0); tag == to.Layout().Tag(0) {
+		return 0, fmt.Errorf("wildkey: Move: both caches have the hash tag %s; "+
+			"the namespace, Shards or ShardSegments must differ", tag)
 	}
 	var batch []wildkey.Record
 	bytes := 0
@@ -60,14 +56,11 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 			}
 		}
 	}
-	return moved, flush()
-}
-
-func tags(layout wildkey.Layout) (tags []string) {
-	for shard := range layout.Shards() {
-		tags = append(tags, layout.Tag(shard))
+	if err := flush(); err != nil {
+		return moved, err
 	}
-	return tags
+	_, err = from.Sweep(ctx)
+	return moved, err
 }
 
 // moveBatch copies the records, and deletes those that have arrived.

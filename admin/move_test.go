@@ -1,9 +1,9 @@
 package admin_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -13,20 +13,32 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/internal/corpus"
 )
 
-var moves = []struct{ from, to wildkey.Options }{
-	{wildkey.Options{Shards: 1}, wildkey.Options{Shards: 12, ShardSegments: 2}},
-	{wildkey.Options{Shards: 12, PageLimit: 3}, wildkey.Options{Shards: 1, CallRecords: 2}},
-	{wildkey.Options{Shards: 4}, wildkey.Options{Shards: 7, Namespace: "test-7"}},
-	{wildkey.Options{Shards: 1, PageReads: 7}, wildkey.Options{Shards: 1, Namespace: "other"}},
+var (
+	ctx        = context.Background()
+	everything = wildkey.MustParsePattern("**")
+)
+
+var moves = []struct {
+	name     string
+	from, to wildkey.Options
+}{
+	{"1 to 12", wildkey.Options{}, wildkey.Options{Shards: 12, ShardSegments: 2}},
+	{"12 to 1", wildkey.Options{Shards: 12, PageLimit: 3}, wildkey.Options{CallRecords: 2}},
+	{"4 to 7", wildkey.Options{Shards: 4}, wildkey.Options{Shards: 7}},
+	{"7 to 4", wildkey.Options{Shards: 7}, wildkey.Options{Shards: 4}},
+	{"4 by one segment to 4 by two", wildkey.Options{Shards: 4}, wildkey.Options{Shards: 4, ShardSegments: 2}},
+	{"one namespace to another", wildkey.Options{PageReads: 7}, wildkey.Options{Namespace: "other"}},
 }
 
 func onMoves(t *testing.T, test func(t *testing.T, b *backend.Backend, from, to wildkey.Options)) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		for _, move := range moves {
-			t.Run(fmt.Sprintf("%d to %d", move.from.Shards, move.to.Shards), func(t *testing.T) {
+			t.Run(move.name, func(t *testing.T) {
 				b.Do(t, "FLUSHALL")
 				test(t, b, move.from, move.to)
 				b.CheckInvariant(t)
@@ -35,12 +47,21 @@ func onMoves(t *testing.T, test func(t *testing.T, b *backend.Backend, from, to 
 	})
 }
 
-// TestMoveToWhileReadersRead looks at every record before and after each round
+// wantGone expects no Redis key of the namespace, not even an index.
+func wantGone(t *testing.T, b *backend.Backend, cache *wildkey.Cache) {
+	t.Helper()
+	for shard := range cache.Layout().Shards() {
+		if names := b.Client.Keys(ctx, cache.Layout().Tag(shard)+"*").Val(); len(names) > 0 {
+			t.Errorf("%q are left", names)
+		}
+	}
+}
+
+// TestMoveWhileReadersRead looks at every record before and after each round
 // trip of the move, as its comment tells readers to, while writers write.
-func TestMoveToWhileReadersRead(t *testing.T) {
+func TestMoveWhileReadersRead(t *testing.T) {
 	onMoves(t, func(t *testing.T, b *backend.Backend, fromOptions, toOptions wildkey.Options) {
 		from, to := b.Cache(t, unbounded(fromOptions)), b.Cache(t, unbounded(toOptions))
-		everything := wildkey.MustParsePattern("**")
 		want, expiries := map[string]string{}, map[string]int64{}
 		var keys []wildkey.Key
 		for n := range 40 {
@@ -100,7 +121,7 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 				}
 			}
 			if diff := cmp.Diff(want, found); diff != "" {
-				t.Errorf("All at look %d (-want +found)\n%s", looks, diff)
+				t.Errorf("Collect at look %d (-want +found)\n%s", looks, diff)
 			}
 			if looks%4 == 1 && newer < len(keys) {
 				backend.Must(t, to.Put(ctx, backend.Rec(keys[newer], "written meanwhile")))
@@ -111,10 +132,10 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 		}
 		mover := b.Hooked(t, backend.Hook{Before: look, After: look})
 		started := time.Now()
-		moved, err := backend.Cache(t, mover, fromOptions).MoveTo(ctx, backend.Cache(t, mover, toOptions))
+		moved, err := admin.Move(ctx, backend.Cache(t, mover, fromOptions), backend.Cache(t, mover, toOptions))
 		took := time.Since(started).Milliseconds()
 		if moved != len(keys) || err != nil {
-			t.Errorf("MoveTo: %d, %v, want %d", moved, err, len(keys))
+			t.Errorf("Move: %d, %v, want %d", moved, err, len(keys))
 		}
 		if looks < 6 || newer < 7 {
 			t.Errorf("%d looks, %d newer", looks, newer)
@@ -130,11 +151,9 @@ func TestMoveToWhileReadersRead(t *testing.T) {
 				t.Errorf("%s expires at %d, before the move at %d", key, after, before)
 			}
 		}
-		if n, err := from.Count(ctx, everything); n != 0 || err != nil {
-			t.Errorf("%d are left, %v", n, err)
-		}
-		if moved, err := backend.Cache(t, mover, fromOptions).MoveTo(ctx, backend.Cache(t, mover, toOptions)); moved != 0 || err != nil {
-			t.Errorf("MoveTo again: %d, %v", moved, err)
+		wantGone(t, b, from)
+		if moved, err := admin.Move(ctx, from, to); moved != 0 || err != nil {
+			t.Errorf("Move again: %d, %v", moved, err)
 		}
 	})
 }
@@ -145,8 +164,8 @@ func unbounded(options wildkey.Options) wildkey.Options {
 	return options
 }
 
-// TestMoveToGoesOn after any one of its script calls has failed.
-func TestMoveToGoesOn(t *testing.T) {
+// TestMoveGoesOn after any one of its script calls has failed.
+func TestMoveGoesOn(t *testing.T) {
 	onMoves(t, func(t *testing.T, b *backend.Backend, fromOptions, toOptions wildkey.Options) {
 		stopped := errors.New("stopped")
 		want := []string{}
@@ -174,51 +193,93 @@ func TestMoveToGoesOn(t *testing.T) {
 				}
 				return nil
 			}))
-			_, err := backend.Cache(t, client, fromOptions).MoveTo(ctx, backend.Cache(t, client, toOptions))
+			_, err := admin.Move(ctx, backend.Cache(t, client, fromOptions), backend.Cache(t, client, toOptions))
 			if failed = calls >= stopAt; errors.Is(err, stopped) != failed || !failed && err != nil {
 				t.Fatalf("stopped at call %d of %d: %v", stopAt, calls, err)
 			}
-			if _, err := from.MoveTo(ctx, to); err != nil {
-				t.Fatalf("MoveTo after a stop at call %d: %v", stopAt, err)
+			if _, err := admin.Move(ctx, from, to); err != nil {
+				t.Fatalf("Move after a stop at call %d: %v", stopAt, err)
 			}
-			found, err := to.Collect(ctx, wildkey.MustParsePattern("**"))
+			found, err := to.Collect(ctx, everything)
 			backend.Must(t, err)
 			if diff := cmp.Diff(want, backend.Entries(found)); diff != "" {
 				t.Errorf("after a stop at call %d (-want +got)\n%s", stopAt, diff)
 			}
-			if n, err := from.Count(ctx, wildkey.MustParsePattern("**")); n != 0 || err != nil {
-				t.Errorf("after a stop at call %d: %d are left, %v", stopAt, n, err)
+			if wantGone(t, b, from); t.Failed() {
+				t.Fatalf("after a stop at call %d", stopAt)
 			}
 			if stopAt > 500 {
-				t.Fatal("MoveTo never ends")
+				t.Fatal("Move never ends")
 			}
 			client.Close()
 		}
 	})
 }
 
-// TestMoveToNeedsOtherTags: within one tag a copy and its original are one record.
-func TestMoveToNeedsOtherTags(t *testing.T) {
+// TestMoveLeavesNoIndex, although entries in it were stale or foreign before, and
+// pages of the Cache leave those.
+func TestMoveLeavesNoIndex(t *testing.T) {
+	onMoves(t, func(t *testing.T, b *backend.Backend, fromOptions, toOptions wildkey.Options) {
+		for _, leaveStale := range []bool{false, true} {
+			fromOptions.LeaveStale = leaveStale
+			from, to := b.Cache(t, fromOptions), b.Cache(t, toOptions)
+			layout, want := from.Layout(), 0
+			for n := range 50 {
+				key := wildkey.K(n)
+				backend.Must(t, from.Put(ctx, backend.Rec(key, "v")))
+				if n%3 == 0 {
+					name, err := layout.Record(key)
+					backend.Must(t, err)
+					b.Do(t, "UNLINK", name)
+				} else {
+					want++
+				}
+			}
+			for shard := range layout.Shards() {
+				b.Do(t, "ZADD", layout.Index(shard), 0, "", 0, "not a key")
+			}
+			if n, err := admin.Move(ctx, from, to); n != want || err != nil {
+				t.Errorf("Move: %d, %v, want %d", n, err, want)
+			}
+			wantGone(t, b, from)
+			if n, err := to.DeleteMatch(ctx, everything); n != want || err != nil {
+				t.Errorf("DeleteMatch of what was moved: %d, %v, want %d", n, err, want)
+			}
+		}
+	})
+}
+
+// TestMoveToAFullServer moves nothing, tells why and loses nothing.
+func TestMoveToAFullServer(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		from, to := b.Cache(t, wildkey.Options{}), b.Cache(t, wildkey.Options{Shards: 7})
+		backend.Must(t, from.Put(ctx, backend.Rec(wildkey.K("a"), "1"), backend.Rec(wildkey.K("b"), "2")))
+		b.LimitMemory(t, "1")
+		if n, err := admin.Move(ctx, from, to); n != 0 || !redis.IsOOMError(err) {
+			t.Errorf("Move: %d, %v", n, err)
+		}
+		b.LimitMemory(t, "0")
+		backend.WantAll(t, from, "**", "a=1", "b=2")
+		backend.WantAll(t, to, "**")
+	})
+}
+
+// TestMoveNeedsOtherTags: within one tag a copy and its original are one record.
+func TestMoveNeedsOtherTags(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		for _, row := range []struct{ from, to wildkey.Options }{
-			{wildkey.Options{Shards: 4}, wildkey.Options{Shards: 8}},
-			{wildkey.Options{Shards: 8}, wildkey.Options{Shards: 2}},
-			{wildkey.Options{Shards: 2}, wildkey.Options{Shards: 2, ShardSegments: 2}},
 			{wildkey.Options{}, wildkey.Options{}},
+			{wildkey.Options{ShardSegments: 2}, wildkey.Options{}},
+			{wildkey.Options{Shards: 4}, wildkey.Options{Shards: 4, PageLimit: 7}},
+			{wildkey.Options{Shards: 4, ShardSegments: 2}, wildkey.Options{Shards: 4, ShardSegments: 2}},
 		} {
 			from, to := b.Cache(t, row.from), b.Cache(t, row.to)
-			key := wildkey.K("a", "b")
-			backend.Must(t, from.Put(ctx, backend.Rec(key, "v")))
-			names := func() []string {
-				names := b.Client.Keys(ctx, "*").Val()
-				slices.Sort(names)
-				return names
+			backend.Must(t, from.Put(ctx, backend.Rec(wildkey.K("a", "b"), "v")))
+			before := corpus.Dump(t, b.Client, 0)
+			if n, err := admin.Move(ctx, from, to); n != 0 || err == nil || !strings.Contains(err.Error(), from.Layout().Tag(0)) {
+				t.Errorf("from %+v to %+v: %d, %v", row.from, row.to, n, err)
 			}
-			before := names()
-			if n, err := from.MoveTo(ctx, to); n != 0 || err == nil || !strings.Contains(err.Error(), "{test") {
-				t.Errorf("from %d to %d shards: %d, %v", row.from.Shards, row.to.Shards, n, err)
-			}
-			if diff := cmp.Diff(before, names()); diff != "" {
+			if diff := cmp.Diff(before, corpus.Dump(t, b.Client, 0)); diff != "" {
 				t.Errorf("something was written (-before +after)\n%s", diff)
 			}
 		}

@@ -1,7 +1,10 @@
 package admin_test
 
 import (
+	"context"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -9,32 +12,75 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/internal/corpus"
 )
 
+// TestReindexRestoresLostIndexes, those of its namespace alone, and changes no record.
 func TestReindexRestoresLostIndexes(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{CallRecords: 10})
-		for n := range 25 {
-			backend.Must(t, cache.Put(ctx,
-				wildkey.Record{Key: wildkey.K("expires", n), TTL: time.Hour},
-				wildkey.Record{Key: wildkey.K("lasts", n), TTL: wildkey.NoExpiry}))
+		for _, shards := range []int{1, 7} {
+			b.Do(t, "FLUSHALL")
+			cache := b.Cache(t, wildkey.Options{Shards: shards})
+			for n := range 25 {
+				backend.Must(t, cache.Put(ctx,
+					wildkey.Record{Key: wildkey.K(n, "expires"), TTL: time.Hour},
+					wildkey.Record{Key: wildkey.K(n, "lasts"), TTL: wildkey.NoExpiry}))
+			}
+			backend.Must(t, b.Cache(t, wildkey.Options{Namespace: "tes"}).Put(ctx, backend.Rec(wildkey.K("t}:x"), "v")))
+			backend.Must(t, b.Cache(t, wildkey.Options{Shards: 3}).Put(ctx, backend.Rec(wildkey.K("x"), "v")))
+			b.Do(t, "HSET", cache.Layout().Prefix(0)+"hash", "f", "v")
+			before := corpus.Dump(t, b.Client, 0)
+
+			for shard := range shards {
+				b.Do(t, "DEL", cache.Layout().Index(shard))
+			}
+			b.Do(t, "SET", cache.Layout().Prefix(0)+"not an encoded key", "v")
+			if n, err := admin.Reindex(ctx, b.Client, cache.Layout()); n != 50 || err != nil {
+				t.Errorf("Reindex of %d shards: %d, %v", shards, n, err)
+			}
+			b.Do(t, "DEL", cache.Layout().Prefix(0)+"not an encoded key")
+			if diff := cmp.Diff(before, corpus.Dump(t, b.Client, 0)); diff != "" {
+				t.Errorf("Reindex of %d shards (-before +after)\n%s", shards, diff)
+			}
+			if n, err := cache.Count(ctx, everything); n != 50 || err != nil {
+				t.Errorf("Count in %d shards: %d, %v", shards, n, err)
+			}
 		}
-		other, err := wildkey.New(b.Client, wildkey.Options{Namespace: "tes", TTL: time.Hour})
-		backend.Must(t, err)
-		backend.Must(t, other.Put(ctx, backend.Rec(wildkey.K("t}:x"), "v")))
-		b.Do(t, "SET", "{test}:not an encoded key", "v")
-		b.Do(t, "DEL", "{test}/keys", "{test}/expiry")
-		if n, err := cache.Reindex(ctx); n != 50 || err != nil {
+	})
+}
+
+// TestReindexAddsOnly: what the index has stays, stale or not.
+func TestReindexAddsOnly(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("known"), "v"), backend.Rec(wildkey.K("lost"), "v")))
+		b.Do(t, "ZADD", "{test}/keys", 0, "stale")
+		b.Do(t, "ZREM", "{test}/keys", "lost")
+		if n, err := admin.Reindex(ctx, b.Client, cache.Layout()); n != 2 || err != nil {
 			t.Errorf("Reindex: %d, %v", n, err)
 		}
-		if n, err := cache.Count(ctx, wildkey.MustParsePattern("**")); n != 50 || err != nil {
-			t.Errorf("Count: %d, %v", n, err)
+		if diff := cmp.Diff([]string{"known", "lost", "stale"}, b.Members(t)); diff != "" {
+			t.Errorf("index (-want +got)\n%s", diff)
 		}
-		if got := b.Members(t, "expiry"); len(got) != 25 {
-			t.Errorf("the expiry index holds %d entries, want 25", len(got))
+	})
+}
+
+func TestReindexTellsErrors(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
+		canceled, cancel := context.WithCancel(ctx)
+		cancel()
+		if _, err := admin.Reindex(canceled, b.Client, cache.Layout()); !errors.Is(err, context.Canceled) {
+			t.Errorf("with a canceled context: %v", err)
 		}
-		b.Do(t, "DEL", "{test}:not an encoded key") // which the invariant is not about
+		b.Do(t, "SET", "{test}/keys", "foreign")
+		_, err := admin.Reindex(ctx, b.Client, cache.Layout())
+		if !redis.HasErrorPrefix(err, "WRONGTYPE") || !strings.Contains(err.Error(), "{test}/keys") {
+			t.Errorf("with a string in the place of the index: %v", err)
+		}
 	})
 }
 
@@ -45,13 +91,31 @@ func TestReindexOfWrappedClient(t *testing.T) {
 			*redis.Client
 			_ []string // which cannot be compared
 		}{Client: b.Client}
-		cache, err := wildkey.New(wrapped, wildkey.Options{TTL: time.Hour, Shards: 7})
-		backend.Must(t, err)
+		cache := b.Cache(t, wildkey.Options{Shards: 7})
 		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
-		if n, err := cache.Reindex(ctx); n != 1 || err != nil {
+		b.Do(t, "DEL", backend.Tag(cache, wildkey.K("a"))+"/keys")
+		if n, err := admin.Reindex(ctx, wrapped, cache.Layout()); n != 1 || err != nil {
 			t.Errorf("Reindex: %d, %v", n, err)
 		}
-		b.Do(t, "FLUSHALL")
+	})
+}
+
+// TestReindexRefusesARing, which spreads keys over servers that it does not name.
+func TestReindexRefusesARing(t *testing.T) {
+	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
+		ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"one": b.Server.Addr}})
+		defer ring.Close()
+		cache := backend.Cache(t, ring, wildkey.Options{})
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v"))) // a key routes it
+		before := corpus.Dump(t, b.Client, 0)
+		for _, client := range []admin.Client{ring, struct{ *redis.Ring }{ring}} {
+			if n, err := admin.Reindex(ctx, client, cache.Layout()); n != 0 || err == nil || !strings.Contains(err.Error(), "Ring") {
+				t.Errorf("Reindex of a %T: %d, %v", client, n, err)
+			}
+		}
+		if diff := cmp.Diff(before, corpus.Dump(t, b.Client, 0)); diff != "" {
+			t.Errorf("something was written (-before +after)\n%s", diff)
+		}
 	})
 }
 
@@ -67,16 +131,17 @@ func TestReindexScansOnce(t *testing.T) {
 			}
 			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("b"), "v"), backend.Rec(wildkey.K("b", "c"), "v")))
 			b.Engine.ResetTrace()
-			if n, err := cache.Reindex(ctx); n != 502 || err != nil {
+			if n, err := admin.Reindex(ctx, b.Client, cache.Layout()); n != 502 || err != nil {
 				t.Errorf("Reindex of %d shards: %d, %v", shards, n, err)
 			}
 			for _, call := range b.Engine.Trace() {
-				switch {
-				case call.Script != "":
-				case call.Args[0] == "SCAN" || call.Args[0] == "scan":
+				switch strings.ToLower(call.Args[0]) {
+				case "scan":
 					scans++
-				case len(call.Keys()) > 2:
-					batches = append(batches, len(call.Keys())-2)
+				case "zadd":
+					batches = append(batches, len(call.Args)/2-1)
+				default:
+					t.Errorf("Reindex calls %q", call.Args)
 				}
 			}
 			backend.Must(t, b.Client.FlushAll(ctx).Err())

@@ -12,7 +12,8 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// chart draws one metric of several lines, those whose names begin with lines.
+// chart draws one metric of several lines, those whose names begin with lines; or
+// of one line the points on the way.
 type chart struct {
 	file, title, x, y string
 	lines             string
@@ -23,6 +24,7 @@ type chart struct {
 var charts = []chart{
 	{"match-by-size.svg", "user:*:session:*, the same matches in ever more records", "records in the namespace", "wall time, ms", "size-", wallMs, true, true},
 	{"user-by-size.svg", "One user's sessions in ever more records", "records in the namespace", "wall time, µs a session", "user-", wallUs, true, false},
+	{"live-by-puts.svg", "New records without end, into little memory", "records put", "live records", "full-volatile-lru", liveRecs, false, false},
 	{"put-by-depth.svg", "Put of one record by the depth of its key", "segments of the key", "server CPU, µs a record", "depth-", cpuUs, false, false},
 }
 
@@ -35,25 +37,46 @@ var (
 	shapes = []draw.GlyphDrawer{draw.CircleGlyph{}, draw.BoxGlyph{}, draw.PyramidGlyph{}, draw.CrossGlyph{}}
 )
 
-// draw writes the chart, or says that the run has not measured enough for it.
-func (b *bench) draw(c chart, path string) (bool, error) {
-	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
-	points := map[string]plotter.XYs{}
-	var names []string
-	var xs []float64
+// series is what one contender has in a chart.
+type series struct {
+	name         string
+	points, dots plotter.XYs // dots mark what was measured, or where it failed
+	failed       string
+}
+
+// series of a chart, of those contenders that belong there: no other version of
+// Wildkey does.
+func (b *bench) series(c chart) (all []*series) {
+	byName := map[string]*series{nameBefore: {}, nameAscending: {}}
 	for _, result := range b.results {
 		if !strings.HasPrefix(result.Line, c.lines) {
 			continue
 		}
-		xs = append(xs, result.X)
 		for _, row := range result.Rows {
-			if points[row.Name] == nil {
-				names = append(names, row.Name)
+			one := byName[row.Name]
+			if one == nil {
+				one = &series{name: row.Name, failed: row.Failed}
+				byName[row.Name], all = one, append(all, one)
 			}
-			points[row.Name] = append(points[row.Name], plotter.XY{X: result.X, Y: row.summary(c.metric).median})
+			for _, point := range row.Points {
+				one.points = append(one.points, plotter.XY{X: float64(point.Puts), Y: float64(point.Live)})
+			}
+			if len(row.Points) == 0 {
+				one.points = append(one.points, plotter.XY{X: result.X, Y: row.summary(c.metric).median})
+				one.dots = one.points
+			} else if row.Failed != "" {
+				one.dots = one.points[len(one.points)-1:]
+			}
 		}
 	}
-	if len(xs) < 2 {
+	return all
+}
+
+// draw writes the chart, or says that the run has not measured enough for it.
+func (b *bench) draw(c chart, path string) (bool, error) {
+	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
+	all := b.series(c)
+	if len(all) == 0 || len(all[0].points) < 2 {
 		return false, nil
 	}
 	p := plot.New()
@@ -63,18 +86,39 @@ func (b *bench) draw(c chart, path string) (bool, error) {
 	p.Legend.XOffs = vg.Points(10)
 	p.Add(plotter.NewGrid())
 	var top float64
-	for i, name := range names {
-		line, dots, err := plotter.NewLinePoints(points[name])
+	for i, one := range all {
+		line, err := plotter.NewLine(one.points)
 		if err != nil {
 			return false, err
 		}
 		line.Color, line.Width = colours[i%len(colours)], vg.Points(2)
-		dots.Color, dots.Shape, dots.Radius = line.Color, shapes[i%len(shapes)], vg.Points(3.5)
-		p.Add(line, dots)
-		p.Legend.Add(name, line, dots)
-		for _, point := range points[name] {
+		p.Add(line)
+		thumbnails := []plot.Thumbnailer{line}
+		if len(one.dots) > 0 {
+			dots, err := plotter.NewScatter(one.dots)
+			if err != nil {
+				return false, err
+			}
+			dots.Color, dots.Shape, dots.Radius = line.Color, shapes[i%len(shapes)], vg.Points(3.5)
+			p.Add(dots)
+			thumbnails = append(thumbnails, dots)
+		}
+		name := one.name
+		if one.failed != "" {
+			name += ": " + one.failed
+		}
+		p.Legend.Add(name, thumbnails...)
+		for _, point := range one.points {
 			top = max(top, point.Y)
 		}
+	}
+	var xs []float64
+	for _, point := range all[0].points {
+		xs = append(xs, point.X)
+	}
+	if len(xs) > 10 {
+		last := xs[len(xs)-1]
+		xs = []float64{0, last / 6, last / 3, last / 2, last * 2 / 3, last * 5 / 6, last}
 	}
 	p.X.Tick.Marker = ticksAt(xs)
 	if c.logX {

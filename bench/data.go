@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -112,7 +113,7 @@ func load(ctx context.Context, keys iter.Seq[wildkey.Key], put func(context.Cont
 	}
 	var batch []wildkey.Key
 	for key := range keys {
-		if batch = append(batch, key); len(batch) == maxRecords {
+		if batch = append(batch, key); len(batch) == callRecords {
 			batches <- batch
 			batch = nil
 		}
@@ -128,13 +129,15 @@ func load(ctx context.Context, keys iter.Seq[wildkey.Key], put func(context.Cont
 	return context.Cause(ctx)
 }
 
-// both runs two loads at a time, of two servers.
-func both(a, b func() error) error {
-	done := make(chan error)
-	go func() { done <- a() }()
-	err := b()
-	if errA := <-done; errA != nil {
-		return errA
+// together does work on several servers at the same time.
+func together(work ...func() error) error {
+	failures := make(chan error)
+	for _, do := range work {
+		go func() { failures <- do() }()
 	}
-	return err
+	var failed error
+	for range work {
+		failed = cmp.Or(<-failures, failed)
+	}
+	return failed
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -14,72 +13,67 @@ import (
 
 // What one call may do at default bounds.
 const (
-	maxRecords = 250
-	pageLimit  = 500
-	pageReads  = 1_000
+	callRecords = 250
+	pageLimit   = 500
+	pageReads   = 1_000
 )
 
-// runCalls looks for the longest call of any script at default bounds, in the
+// raceCalls looks for the longest call of any script at default bounds, in the
 // largest namespace: each verb as large as one call of it may be.
-func runCalls(ctx context.Context, b *bench) error {
-	items := b.scale.items[len(b.scale.items)-1]
-	if b.growing == nil {
-		if _, err := b.grow(ctx, items, false); err != nil {
-			return err
+func (b *bench) raceCalls(ctx context.Context, largest subject, size int) error {
+	client, cache := largest.server.client, largest.cache
+	foul, err := newCache(ctx, client, "foul")
+	if err != nil {
+		return err
+	}
+	verb := func(name string, prepare func(context.Context) error, run runner) contender {
+		return contender{name: name, server: largest.server, prepare: prepare, run: run}
+	}
+	put := func(cache *wildkey.Cache) runner {
+		return func(ctx context.Context) (int, error) {
+			return callRecords, putAll(ctx, cache, some(callRecords, "new"), value)
 		}
 	}
-	g := b.growing
-	c := calls{cache: g.cache, server: g.wildkey, client: g.wildkey.client}
-	size := b.scale.users * (b.scale.sessions + items)
-	l := line{
+	return b.race(ctx, line{
 		name:  "calls",
 		title: fmt.Sprintf("the longest call of a script, default bounds, %s records", thousands(size)),
 		note: fmt.Sprintf("SLOWLOG's duration of the longest call of a round; min and max are over rounds, here %d; 0: below %v. "+
 			"A call that the machine interrupts is as long as the interruption.", 2*b.rounds+1, slowlogThreshold),
 		metrics: []metric{longestMs, wallMs, trips},
 		rounds:  2*b.rounds + 1,
+		apart:   true,
 		contenders: []contender{
-			c.verb("Put, 250 new records", nil, c.put("new", time.Hour)),
-			c.verb("Put, 250 records again", nil, c.put("new", time.Hour)),
-			c.verb("Put, 250 new records, purging 564", c.expire, c.put("new", time.Hour)),
-			c.verb("Touch, 250 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
-				return c.cache.Touch(ctx, 2*time.Hour, keys...)
-			})),
-			c.verb("Reindex, a call for 250 records", nil, c.keep),
-			c.verb("Delete, 250 records", nil, c.named(func(ctx context.Context, keys []wildkey.Key) (int, error) {
-				return c.cache.Delete(ctx, keys...)
-			})),
-			c.verb("Page, 500 matches in a row", nil, c.page("user:**")),
-			c.verb("Page, 1 MiB", c.putLarge, c.page("large:**")),
-			c.verb("Match, user:*:session:*, all pages", nil, all(g.cache, "user:*:session:*")),
-			c.verb("Match, user:*:*:0, nothing but leaps", nil, all(g.cache, "user:*:*:0")),
-			c.verb("Match, user:*:*:z*, nothing but leaps", nil, all(g.cache, "user:*:*:z*")),
-			c.verb("MatchKeys, user:00000*:item:*", nil, c.keys("user:00000*:item:*")),
-			c.verb("Count, user:00000*:item:*", nil, func(ctx context.Context) (int, error) {
-				return g.cache.Count(ctx, wildkey.MustParsePattern("user:00000*:item:*"))
+			verb("Put, 250 new records", nil, put(cache)),
+			verb("Put, 250 records again", nil, put(cache)),
+			verb("Put, 250 new records where all else is stale", func(ctx context.Context) error {
+				if _, err := foul.Delete(ctx, some(callRecords, "new")...); err != nil {
+					return err
+				}
+				return vanish(ctx, client, foul, 4*pageReads)
+			}, put(foul)),
+			verb("Touch, 250 records", nil, func(ctx context.Context) (int, error) {
+				return cache.Touch(ctx, ttl, some(callRecords, "new")...)
 			}),
-			c.verb("sweep of 1,000 suspects", c.vanish, all(g.cache, "gone:**")),
-			c.verb("sweep of 250 expired", c.expire, c.sweep),
-			c.verb("TouchMatch, user:0000*:session:**", nil, func(ctx context.Context) (int, error) {
-				return g.cache.TouchMatch(ctx, ttl, wildkey.MustParsePattern("user:0000*:session:**"))
+			verb("Delete, 250 records", nil, func(ctx context.Context) (int, error) {
+				return cache.Delete(ctx, some(callRecords, "new")...)
+			}),
+			verb("Page, 500 matches in a row", nil, onePage(cache, "user:**")),
+			verb("Page, 1 MiB", func(ctx context.Context) error {
+				return putAll(ctx, cache, some(pageLimit, "large"), []byte(strings.Repeat("x", 3_000)))
+			}, onePage(cache, "large:**")),
+			verb("Match, user:*:session:*, all pages", nil, all(sessions)(cache)),
+			verb("Match, user:*:*:0, nothing but leaps", nil, all("user:*:*:0")(cache)),
+			verb("Match, user:*:*:z*, nothing but leaps", nil, all("user:*:*:z*")(cache)),
+			verb("MatchKeys, user:00000*:item:*", nil, keysOf("user:00000*:item:*")(cache)),
+			verb("Count, user:00000*:item:*", nil, countOf("user:00000*:item:*")(cache)),
+			verb("Match and sweep of 1,000 stale entries", func(ctx context.Context) error {
+				return vanish(ctx, client, cache, pageReads)
+			}, all("gone:**")(cache)),
+			verb("TouchMatch, user:0000*:session:**", nil, func(ctx context.Context) (int, error) {
+				return cache.TouchMatch(ctx, ttl, wildkey.MustParsePattern("user:0000*:session:**"))
 			}),
 		},
-	}
-	err := b.race(ctx, l)
-	b.stop(g.wildkey, g.reference)
-	b.growing = nil
-	return err
-}
-
-// calls are the verbs, each in one call as large as may be.
-type calls struct {
-	cache  *wildkey.Cache
-	server *server
-	client *redis.Client
-}
-
-func (c calls) verb(name string, prepare func(context.Context) error, run runner) contender {
-	return contender{name: name, server: c.server, prepare: prepare, run: run}
+	})
 }
 
 // some are n keys of a kind that nothing else has.
@@ -91,92 +85,46 @@ func some(n int, kind string) []wildkey.Key {
 	return keys
 }
 
-func (c calls) put(kind string, ttl time.Duration) runner {
-	return c.putMany(maxRecords, kind, value, ttl)
-}
-
-// putMany puts n records, as many a call as one may.
-func (c calls) putMany(n int, kind string, value []byte, ttl time.Duration) runner {
-	return func(ctx context.Context) (int, error) {
-		for keys := range slices.Chunk(some(n, kind), maxRecords) {
-			var records []wildkey.Record
-			for _, key := range keys {
-				records = append(records, wildkey.Record{Key: key, Value: value, TTL: ttl})
-			}
-			if err := c.cache.Put(ctx, records...); err != nil {
-				return 0, err
-			}
+// putAll puts records with one value, as many a call as are allowed.
+func putAll(ctx context.Context, cache *wildkey.Cache, keys []wildkey.Key, value []byte) error {
+	for keys := range slices.Chunk(keys, callRecords) {
+		var records []wildkey.Record
+		for _, key := range keys {
+			records = append(records, wildkey.Record{Key: key, Value: value})
 		}
-		return n, nil
+		if err := cache.Put(ctx, records...); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
-func (c calls) named(act func(context.Context, []wildkey.Key) (int, error)) runner {
-	return func(ctx context.Context) (int, error) { return act(ctx, some(maxRecords, "new")) }
-}
-
-func (c calls) page(pattern string) runner {
+func onePage(cache *wildkey.Cache, pattern string) runner {
 	return func(ctx context.Context) (int, error) {
-		page, err := c.cache.Page(ctx, wildkey.MustParsePattern(pattern), "", 0)
+		page, err := cache.Page(ctx, wildkey.MustParsePattern(pattern), wildkey.PageOptions{})
 		return len(page.Entries), err
 	}
 }
 
-func (c calls) keys(pattern string) runner {
-	return func(ctx context.Context) (n int, err error) {
-		for _, err := range c.cache.MatchKeys(ctx, wildkey.MustParsePattern(pattern)) {
+// vanish puts n records and deletes them by hand, so that their index entries are
+// stale.
+func vanish(ctx context.Context, client *redis.Client, cache *wildkey.Cache, n int) error {
+	gone := some(n, "gone")
+	if err := putAll(ctx, cache, gone, value); err != nil {
+		return err
+	}
+	for keys := range slices.Chunk(gone, 1_000) {
+		names := make([]string, len(keys))
+		for i, key := range keys {
+			name, err := cache.Layout().Record(key)
 			if err != nil {
-				return n, err
+				return err
 			}
-			n++
+			names[i] = name
 		}
-		return n, nil
+		if err := client.Unlink(ctx, names...).Err(); err != nil {
+			return err
+		}
 	}
-}
-
-// putLarge puts records of which a page holds as many as fit 1 MiB.
-func (c calls) putLarge(ctx context.Context) error {
-	_, err := c.putMany(pageLimit, "large", []byte(strings.Repeat("x", 3_000)), time.Hour)(ctx)
-	return err
-}
-
-// expire leaves more expired index entries than any call purges.
-func (c calls) expire(ctx context.Context) error {
-	const life = 500 * time.Millisecond
-	if _, err := c.putMany(4*maxRecords, "old", value, life)(ctx); err != nil {
-		return err
-	}
-	time.Sleep(life + 10*time.Millisecond)
 	return nil
-}
-
-// vanish deletes records by hand, so that a page meets nothing but stale
-// entries, as many as it may read.
-func (c calls) vanish(ctx context.Context) error {
-	if _, err := c.putMany(pageReads, "gone", value, time.Hour)(ctx); err != nil {
-		return err
-	}
-	return c.client.Unlink(ctx, redisNames(some(pageReads, "gone"))...).Err()
-}
-
-// sweep calls the script as Cache.Sweep does first.
-func (c calls) sweep(ctx context.Context) (int, error) {
-	counts, err := c.script(ctx, "sweep", nil, maxRecords).Int64Slice()
-	if err != nil || len(counts) != 2 {
-		return 0, fmt.Errorf("sweep: %v, %w", counts, err)
-	}
-	return int(counts[0]), nil
-}
-
-// keep calls the script as Cache.Reindex does for the records that it has found.
-func (c calls) keep(ctx context.Context) (int, error) {
-	names := redisNames(some(maxRecords, "new"))
-	return c.script(ctx, "touch", names, slices.Repeat([]any{"keep"}, len(names))...).Int()
-}
-
-func (c calls) script(ctx context.Context, name string, names []string, args ...any) *redis.Cmd {
-	scripts := wildkey.Scripts()
-	script := scripts[slices.IndexFunc(scripts, func(s wildkey.Script) bool { return s.Name == name })]
-	indexes := []string{"{" + namespace + "}/keys", "{" + namespace + "}/expiry"}
-	return c.client.EvalSha(ctx, script.SHA1, append(indexes, names...), args...)
 }

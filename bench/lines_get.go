@@ -16,8 +16,7 @@ func runGet(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer b.stop(s)
-	cache, err := newCache(ctx, s, namespace)
+	cache, err := newCache(ctx, s.client, namespace)
 	if err != nil {
 		return err
 	}

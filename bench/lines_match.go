@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"log"
 	"slices"
 
@@ -12,57 +13,41 @@ import (
 	"github.com/wildkey/wildkey/internal/reference"
 )
 
-// growing is a namespace with a fixed number of sessions among ever more other
-// records, held by Wildkey and by the reference.
-type growing struct {
-	wildkey, reference *server
-	cache              *wildkey.Cache
-	written, tuned     *reference.Store
-	items              int // of each user, so far
-}
-
-// grow brings the namespace to this many items a user. Peers that can use
-// Wildkey's records, such as SCAN, do; the reference is filled if asked for.
-func (b *bench) grow(ctx context.Context, items int, withReference bool) (*growing, error) {
-	g := b.growing
-	fresh := joined(
-		userKeys(b.scale.users, "session", 0, b.scale.sessions),
-		userKeys(b.scale.users, "item", 0, items))
-	if g == nil {
-		servers, err := b.serversOf(2)
-		if err != nil {
-			return nil, err
-		}
-		g = &growing{wildkey: servers[0], reference: servers[1]}
-		if g.cache, err = newCache(ctx, g.wildkey, namespace); err != nil {
-			return nil, err
-		}
-		g.written, g.tuned = newReference(g.reference, namespace), newReference(g.reference, namespace)
-		g.tuned.Count = 1_000
-		b.growing = g
-	} else {
-		fresh = userKeys(b.scale.users, "item", g.items, items)
+// loadsOf returns a load of the same records for each subject.
+func loadsOf(ctx context.Context, subjects []subject, keys iter.Seq[wildkey.Key]) (loads []func() error) {
+	for _, s := range subjects {
+		loads = append(loads, func() error { return load(ctx, keys, putWildkey(s.cache)) })
 	}
-	log.Printf("loading up to %d items a user", items)
-	g.items = max(g.items, items)
-	return g, both(
-		func() error { return load(ctx, fresh, putWildkey(g.cache)) },
-		func() error {
-			if !withReference {
-				return nil
-			}
-			return load(ctx, fresh, fillReference(g.written))
-		})
+	return loads
 }
 
 // runSize measures one pattern with a fixed number of matches in a namespace
-// that grows, and the sessions of one user in the same.
+// that grows, and the sessions of one user in the same; and when it is largest,
+// the longest call of each verb. Peers that can use Wildkey's records, such as
+// SCAN, do.
 func runSize(ctx context.Context, b *bench) error {
+	subjects, err := b.subjects(ctx, namespace)
+	if err != nil {
+		return err
+	}
+	peer, err := b.server()
+	if err != nil {
+		return err
+	}
+	own, written, tuned := subjects[0], newReference(peer, namespace), newReference(peer, namespace)
+	tuned.Count = 1_000
+	loaded := 0 // items a user
 	for _, items := range b.scale.items {
-		g, err := b.grow(ctx, items, true)
-		if err != nil {
+		log.Printf("loading up to %d items a user", items)
+		fresh := userKeys(b.scale.users, "item", loaded, items)
+		if loaded == 0 {
+			fresh = joined(userKeys(b.scale.users, "session", 0, b.scale.sessions), fresh)
+		}
+		loads := append(loadsOf(ctx, subjects, fresh), func() error { return load(ctx, fresh, fillReference(written)) })
+		if err := together(loads...); err != nil {
 			return err
 		}
+		loaded = items
 		size, matches := b.scale.users*(b.scale.sessions+items), b.scale.users*b.scale.sessions
 		if err := b.race(ctx, line{
 			name:    fmt.Sprintf("size-%d", size),
@@ -70,12 +55,11 @@ func runSize(ctx context.Context, b *bench) error {
 			note:    fmt.Sprintf("%s users × (%d sessions + %s other records).", thousands(b.scale.users), b.scale.sessions, thousands(items)),
 			x:       float64(size),
 			metrics: matchMetrics, records: matches, cold: true,
-			contenders: []contender{
-				{name: nameWildkey, server: g.wildkey, run: all(g.cache, "user:*:session:*")},
-				{name: nameTuned, server: g.reference, run: allOf(g.tuned, "user", reference.Wild, "session", reference.Wild)},
-				{name: nameWritten, server: g.reference, run: allOf(g.written, "user", reference.Wild, "session", reference.Wild)},
-				{name: nameScan, server: g.wildkey, run: scanMget(g.wildkey.client, "{"+namespace+"}:user:*:session:*")},
-			},
+			contenders: append(contenders(subjects, all(sessions)),
+				contender{name: nameTuned, server: peer, run: allOf(tuned, "user", reference.Wild, "session", reference.Wild)},
+				contender{name: nameWritten, server: peer, run: allOf(written, "user", reference.Wild, "session", reference.Wild)},
+				contender{name: nameScan, server: own.server, run: scanMget(own.server.client)},
+			),
 		}); err != nil {
 			return err
 		}
@@ -86,56 +70,51 @@ func runSize(ctx context.Context, b *bench) error {
 			note:    fmt.Sprintf("Per session; a round is the sessions of %s users, one after another.", thousands(repeats)),
 			x:       float64(size),
 			metrics: opMetrics, records: repeats * b.scale.sessions,
-			contenders: []contender{
-				{name: nameWildkey, server: g.wildkey, run: everyUser(b, repeats, func(user string) runner {
-					return all(g.cache, "user:"+user+":session:*")
+			contenders: append(
+				contenders(subjects, func(cache *wildkey.Cache) runner {
+					return everyUser(b, repeats, func(user string) runner { return all("user:" + user + ":session:*")(cache) })
+				}),
+				contender{name: nameReference, server: peer, run: everyUser(b, repeats, func(user string) runner {
+					return allOf(written, "user", user, "session", reference.Wild)
 				})},
-				{name: nameReference, server: g.reference, run: everyUser(b, repeats, func(user string) runner {
-					return allOf(g.written, "user", user, "session", reference.Wild)
-				})},
-			},
+			),
 		}); err != nil {
 			return err
 		}
 	}
-	b.stop(b.growing.reference)
-	return nil
+	b.stop(peer)
+	return b.raceCalls(ctx, own, b.scale.users*(b.scale.sessions+loaded))
 }
 
-// runAllMatch measures the pattern where there is nothing to leap over.
-func runAllMatch(ctx context.Context, b *bench) error {
-	servers, err := b.serversOf(2)
+// runDense measures the pattern where every record matches, and there is nothing
+// to leap over: the records, their keys, and how many they are.
+func runDense(ctx context.Context, b *bench) error {
+	subjects, err := b.subjects(ctx, namespace)
 	if err != nil {
 		return err
 	}
-	defer b.stop(servers...)
-	cache, err := newCache(ctx, servers[0], namespace)
+	peer, err := b.server()
 	if err != nil {
 		return err
 	}
-	written, tuned := newReference(servers[1], namespace), newReference(servers[1], namespace)
+	own := subjects[0].server
+	written, tuned := newReference(peer, namespace), newReference(peer, namespace)
 	tuned.Count = 1_000
 	keys := userKeys(b.scale.sessionUsers, "session", 0, b.scale.sessions)
-	if err := both(
-		func() error { return load(ctx, keys, putWildkey(cache)) },
-		func() error { return load(ctx, keys, fillReference(written)) },
-	); err != nil {
+	loads := append(loadsOf(ctx, subjects, keys), func() error { return load(ctx, keys, fillReference(written)) })
+	if err := together(loads...); err != nil {
 		return err
 	}
-	var names []string
-	for key := range keys {
-		names = append(names, redisName(key))
-	}
-	return b.race(ctx, line{
-		name:    "allmatch",
+	names := redisNames(slices.Collect(keys))
+	if err := b.race(ctx, line{
+		name:    "dense",
 		title:   fmt.Sprintf("user:*:session:*, all of %s records match", thousands(len(names))),
 		note:    "MGET is the floor: names known beforehand, 1,000 a call.",
 		metrics: slices.Concat(matchMetrics, []metric{allocs}), records: len(names),
-		contenders: []contender{
-			{name: nameWildkey, server: servers[0], run: all(cache, "user:*:session:*")},
-			{name: nameMget, server: servers[0], run: func(ctx context.Context) (n int, err error) {
+		contenders: append(contenders(subjects, all(sessions)),
+			contender{name: nameMget, server: own, run: func(ctx context.Context) (n int, err error) {
 				for batch := range slices.Chunk(names, 1_000) {
-					live, err := mget(ctx, servers[0].client, batch)
+					live, err := mget(ctx, own.client, batch)
 					if err != nil {
 						return n, err
 					}
@@ -143,20 +122,71 @@ func runAllMatch(ctx context.Context, b *bench) error {
 				}
 				return n, nil
 			}},
-			{name: nameTuned, server: servers[1], run: allOf(tuned, "user", reference.Wild, "session", reference.Wild)},
-			{name: nameWritten, server: servers[1], run: allOf(written, "user", reference.Wild, "session", reference.Wild)},
-			{name: nameScan, server: servers[0], run: scanMget(servers[0].client, "{"+namespace+"}:user:*:session:*")},
-		},
+			contender{name: nameTuned, server: peer, run: allOf(tuned, "user", reference.Wild, "session", reference.Wild)},
+			contender{name: nameWritten, server: peer, run: allOf(written, "user", reference.Wild, "session", reference.Wild)},
+			contender{name: nameScan, server: own, run: scanMget(own.client)},
+		),
+	}); err != nil {
+		return err
+	}
+	scan := contender{name: nameNames, server: own, run: func(ctx context.Context) (n int, err error) {
+		err = scanBatches(ctx, own.client, func(names []string) error {
+			n += len(names)
+			return nil
+		})
+		return n, err
+	}}
+	if err := b.race(ctx, line{
+		name:    "keys",
+		title:   fmt.Sprintf("keys of user:*:session:*, all of %s records match", thousands(len(names))),
+		note:    "SCAN gives a key that has expired, and may give one twice.",
+		metrics: matchMetrics, records: len(names),
+		contenders: append(contenders(subjects, keysOf(sessions)), scan),
+	}); err != nil {
+		return err
+	}
+	return b.race(ctx, line{
+		name:    "count",
+		title:   fmt.Sprintf("count of user:*:session:*, all of %s records match", thousands(len(names))),
+		metrics: matchMetrics, records: len(names),
+		contenders: append(contenders(subjects, countOf(sessions)), scan),
 	})
 }
+
+// sessions is the pattern of most lines: with a wildcard before a literal.
+const sessions = "user:*:session:*"
 
 // A runner does the work of a round and says how many records it met.
 type runner = func(context.Context) (int, error)
 
-func all(cache *wildkey.Cache, pattern string) runner {
-	return func(ctx context.Context) (int, error) {
-		entries, err := cache.All(ctx, wildkey.MustParsePattern(pattern))
-		return len(entries), err
+func all(pattern string) func(*wildkey.Cache) runner {
+	return func(cache *wildkey.Cache) runner {
+		return func(ctx context.Context) (int, error) {
+			entries, err := cache.Collect(ctx, wildkey.MustParsePattern(pattern))
+			return len(entries), err
+		}
+	}
+}
+
+func keysOf(pattern string) func(*wildkey.Cache) runner {
+	return func(cache *wildkey.Cache) runner {
+		return func(ctx context.Context) (n int, err error) {
+			for _, err := range cache.MatchKeys(ctx, wildkey.MustParsePattern(pattern)) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		}
+	}
+}
+
+func countOf(pattern string) func(*wildkey.Cache) runner {
+	return func(cache *wildkey.Cache) runner {
+		return func(ctx context.Context) (int, error) {
+			return cache.Count(ctx, wildkey.MustParsePattern(pattern))
+		}
 	}
 }
 
@@ -167,9 +197,9 @@ func allOf(store *reference.Store, pattern ...string) runner {
 	}
 }
 
-func scanMget(client *redis.Client, match string) runner {
+func scanMget(client *redis.Client) runner {
 	return func(ctx context.Context) (n int, err error) {
-		err = scanBatches(ctx, client, match, func(names []string) error {
+		err = scanBatches(ctx, client, func(names []string) error {
 			live, err := mget(ctx, client, names)
 			n += live
 			return err

@@ -16,6 +16,7 @@ import (
 	"github.com/wildkey/wildkey"
 	"github.com/wildkey/wildkey/internal/invariant"
 	"github.com/wildkey/wildkey/internal/redisserver"
+	"github.com/wildkey/wildkey/writer"
 )
 
 const (
@@ -54,11 +55,11 @@ type loadRun struct {
 	nodes  []*server
 	client redis.UniversalClient
 	cache  *wildkey.Cache
-	writer *wildkey.Writer
+	writer *writer.Writer
 
 	loaded   int // records after the loading
 	loadedIn time.Duration
-	garbage  *garbage
+	stale    *staleness
 	narrowly bool // no call asks all shards
 
 	mu       sync.Mutex
@@ -142,9 +143,12 @@ func (l *loadRun) start(ctx context.Context, program redisserver.Program) error 
 	l.cache, err = wildkey.New(l.client, wildkey.Options{
 		Namespace: namespace, Shards: l.shards, ShardSegments: loadSegments,
 	})
-	l.garbage = newGarbage(l.client, l.shards)
+	if err != nil {
+		return err
+	}
+	l.stale = &staleness{client: l.client, layout: l.cache.Layout()}
 	l.long = map[string]longUse{}
-	return err
+	return nil
 }
 
 func (l *loadRun) stop() {
@@ -210,15 +214,15 @@ func (l *loadRun) countRecords(ctx context.Context) (total int, err error) {
 		}
 		total += int(size)
 	}
-	return total - 2*l.shards, nil
+	return total - l.shards, nil
 }
 
 // drive has the clients call for the length of the load; for a quarter of it
 // without what asks all shards; for another with the long verbs beside them; and
 // for the census.
 func (l *loadRun) drive(ctx context.Context) (err error) {
-	l.writer = wildkey.NewWriter(l.cache, wildkey.WriterOptions{
-		OnError: func(err error, _ []wildkey.Record, _ []wildkey.Key) { l.failed("Writer", err) },
+	l.writer = writer.New(l.cache, writer.Options{
+		OnError: func(err error, _ []wildkey.Op) { l.failed("Writer", err) },
 	})
 	if err := l.resetSlow(ctx, loadSlow); err != nil {
 		return err
@@ -286,7 +290,7 @@ func (l *loadRun) count(ctx context.Context, length time.Duration) (*tally, erro
 }
 
 // clients runs all clients until then, verbs beside them, and the sampling of
-// garbage.
+// stale entries.
 func (l *loadRun) clients(ctx context.Context, until time.Time, beside []longVerb) error {
 	var workers sync.WaitGroup
 	for id := range loadClients {
@@ -304,16 +308,14 @@ func (l *loadRun) clients(ctx context.Context, until time.Time, beside []longVer
 		workers.Add(1)
 		go func() {
 			defer workers.Done()
-			ctx, cancel := context.WithDeadline(ctx, until)
-			defer cancel()
-			for ctx.Err() == nil {
+			for ctx.Err() == nil && time.Now().Before(until) {
 				l.callLong(ctx, verb)
 			}
 		}()
 	}
 	sampled := make(chan error)
 	sampling, done := context.WithCancel(ctx)
-	go func() { sampled <- l.garbage.watch(sampling) }()
+	go func() { sampled <- l.stale.watch(sampling) }()
 	workers.Wait()
 	done()
 	return errors.Join(<-sampled, ctx.Err())
@@ -336,22 +338,16 @@ func (l *loadRun) merge(c *loadClient) {
 	}
 }
 
-// callLong calls a verb that goes through the whole namespace. It does not fail
-// where it is cut short.
+// callLong calls a verb that goes through the whole namespace.
 func (l *loadRun) callLong(ctx context.Context, verb longVerb) {
-	records, err := verb.call(ctx, l.cache)
-	whole := err == nil
-	if !whole && !errors.Is(err, context.DeadlineExceeded) {
+	records, err := verb.call(ctx, l)
+	if err != nil {
 		l.failed(verb.name, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	use := l.long[verb.name]
-	use.records += records
-	if whole {
-		use.whole++
-	}
-	l.long[verb.name] = use
+	l.long[verb.name] = longUse{calls: use.calls + 1, records: use.records + records}
 }
 
 func newHistogram() *hdrhistogram.Histogram {
@@ -385,16 +381,12 @@ func (l *loadRun) verdict() error {
 	}
 	some("%d calls failed: %v", len(l.errors), l.errors[:min(3, len(l.errors))])
 	some("%d breaches of the invariant: %q", len(l.report.Breaches), l.report.Breaches[:min(3, len(l.report.Breaches))])
-	some("%d samples of garbage above the bound: %v", len(l.garbage.above), l.garbage.above[:min(3, len(l.garbage.above))])
 	if l.report.Records == 0 {
 		found = append(found, fmt.Errorf("%s: no record is left to check", l.name))
 	}
-	if l.garbage.due == 0 {
-		found = append(found, fmt.Errorf("%s: no record has expired: nothing says that garbage is bounded", l.name))
-	}
-	if l.garbage.judged == 0 || l.garbage.late > l.garbage.judged {
-		found = append(found, fmt.Errorf("%s: %d samples of garbage were judged, %d came too late for it",
-			l.name, l.garbage.judged, l.garbage.late))
+	if mean := l.stale.mean(); len(l.stale.shares) == 0 || mean > staleMost {
+		found = append(found, fmt.Errorf("%s: of %d samples of index entries %.0f%% were stale, more than %.0f%%",
+			l.name, len(l.stale.shares), 100*mean, 100*staleMost))
 	}
 	for _, verb := range loadMix {
 		if l.all.latencies[verb.name] == nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 )
 
 // loadVerb is one of the calls that clients make, with its share of a thousand.
@@ -38,7 +39,7 @@ var loadMix = []loadVerb{
 		return c.put(ctx, wildkey.Condition{}, userRecords(c.user())...)
 	}},
 	{"Put, if absent", 20, false, func(ctx context.Context, c *loadClient) (int, error) {
-		return c.put(ctx, wildkey.Absent, c.key())
+		return c.put(ctx, wildkey.Absent(), c.key())
 	}},
 	{"Put, if equal", 20, false, func(ctx context.Context, c *loadClient) (int, error) {
 		return c.put(ctx, wildkey.Equal(value), c.key())
@@ -56,8 +57,8 @@ var loadMix = []loadVerb{
 		_, err := c.cache.Take(ctx, c.key())
 		return 1, ignore(err, wildkey.ErrNotFound)
 	}},
-	{"All, sessions of a user", 80, false, func(ctx context.Context, c *loadClient) (int, error) {
-		entries, err := c.cache.All(ctx, c.pattern("user:%06d:session:*"))
+	{"Collect, sessions of a user", 80, false, func(ctx context.Context, c *loadClient) (int, error) {
+		entries, err := c.cache.Collect(ctx, c.pattern("user:%06d:session:*"))
 		return len(entries), err
 	}},
 	{"MatchKeys, of a user", 20, false, func(ctx context.Context, c *loadClient) (n int, err error) {
@@ -73,7 +74,7 @@ var loadMix = []loadVerb{
 		return c.cache.Count(ctx, c.pattern("user:%06d:**"))
 	}},
 	{"Page of 100, all shards", 10, true, func(ctx context.Context, c *loadClient) (int, error) {
-		page, err := c.cache.Page(ctx, c.wide("user:%04d*:session:*"), "", 100)
+		page, err := c.cache.Page(ctx, c.wide("user:%04d*:session:*"), wildkey.PageOptions{Limit: 100})
 		return len(page.Entries), err
 	}},
 	{"Count of 100 users, all shards", 10, true, func(ctx context.Context, c *loadClient) (int, error) {
@@ -90,21 +91,19 @@ var loadMix = []loadVerb{
 // longVerb goes through the whole namespace, in many short calls.
 type longVerb struct {
 	name string
-	call func(ctx context.Context, cache *wildkey.Cache) (records int, err error)
+	call func(ctx context.Context, l *loadRun) (records int, err error)
 }
 
-// longUse is how often one has come to the end, and how many records it has met
-// in all.
-type longUse struct{ whole, records int }
+// longUse is how often one was called, and how many records it has met in all.
+type longUse struct{ calls, records int }
 
 // longVerbs run beside the clients when these have been measured, each over and
 // over.
 var longVerbs = []longVerb{
-	{"Reindex", func(ctx context.Context, cache *wildkey.Cache) (int, error) { return cache.Reindex(ctx) }},
-	{"Sweep", func(ctx context.Context, cache *wildkey.Cache) (int, error) {
-		swept, err := cache.Sweep(ctx)
-		return swept.Purged + swept.Dropped, err
+	{"Reindex", func(ctx context.Context, l *loadRun) (int, error) {
+		return admin.Reindex(ctx, l.client, l.cache.Layout())
 	}},
+	{"Sweep", func(ctx context.Context, l *loadRun) (int, error) { return l.cache.Sweep(ctx) }},
 }
 
 // loadClient makes one call after the other.
@@ -156,26 +155,12 @@ func (c *loadClient) measure(ctx context.Context, verb loadVerb) {
 	}
 }
 
-// put puts the records of one shard, and tells the watch over garbage what the
-// call was bound to purge.
 func (c *loadClient) put(ctx context.Context, condition wildkey.Condition, keys ...wildkey.Key) (int, error) {
 	records := make([]wildkey.Record, len(keys))
 	for i, key := range keys {
 		records[i] = wildkey.Record{Key: key, Value: value, TTL: c.life(), If: condition}
 	}
-	start := time.Now()
-	err := c.cache.Put(ctx, records...)
-	if err == nil {
-		c.garbage.served(c.shardOf(keys[0]), len(records), start)
-	}
-	return len(records), ignore(err, wildkey.ErrCondition)
-}
-
-func (l *loadRun) shardOf(key wildkey.Key) int {
-	if l.shards == 1 {
-		return 0
-	}
-	return key.Shard(l.shards, loadSegments)
+	return len(records), ignore(c.cache.Put(ctx, records...), wildkey.ErrCondition)
 }
 
 func (c *loadClient) user() int { return c.random.IntN(c.users) }

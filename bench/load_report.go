@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,8 @@ Written by %smake load%[1]s, which is %[1]sgo run . -mode load%[1]s in %[1]sbenc
 %d bytes, values of %d. The loaded records live from %v to %v, those that the load writes from %v on, a quarter
 of them no longer than %v. The user of each call is drawn by chance, all alike. Servers have no persistence.
 When that is measured they go on for a quarter of the time without the two verbs that ask all shards, and for another
-while Reindex and Sweep go through the whole namespace, over and over; of the latter nothing is measured, but errors,
-garbage and the invariant are held to the same.
+while Reindex and Sweep go through the whole namespace, over and over; of the latter nothing is measured, but errors
+and the invariant are held to the same.
 
 **What a few cores can tell.** Clients and servers share the machine's %d cores. Calls a second are what both can do
 together, and every latency is mostly the wait for a turn: of %d clients on few cores, of calls behind longer calls on
@@ -44,18 +45,13 @@ carry if the busiest node had it to itself ("calls a core-second of the busiest 
 Memory is used_memory; the records afterwards are those that the check of the invariant has met. A longest call that
 the machine has interrupted is as long as the interruption; 0: below %v.
 
-## Garbage
+Stale entries are those of the indexes whose record has expired or was deleted by hand, of %s entries drawn by chance
+every %v. A put drops some of them as the index grows. If they are more than %.0f%% on average, the command fails.
 
-Expired entries of the indexes, counted every %v. put.lua purges up to 64 + 2n of them a call of n records, so a
-shard never has more than what the sample before has left when the puts since then are done, plus all that has expired
-since: max(0, before − Σ(64 + 2n)) + expired. A sample above that fails the command. With more than some 66 records expiring
-a put, garbage would grow without a bound, until puts are more or Sweep is called.
-
-%s
 `, "`", b.scaleName, b.settings, b.machine(),
 		loadClients, b.scale.loadTime, thousands(b.scale.loadUsers*recordsPerUser), thousands(b.scale.loadUsers),
 		keyLength, valueLength, b.scale.loadTime/2, 10*b.scale.loadTime, loadLeast, loadShort,
-		cores(), loadClients, loadTotals(runs), loadSlow, samplePause, loadGarbage(runs))
+		cores(), loadClients, loadTotals(runs), loadSlow, thousands(staleDrawn), samplePause, 100*staleMost)
 	for _, l := range runs {
 		fmt.Fprintf(&text, "## %s\n\n%s\n%s\n", strings.ToUpper(l.name[:1])+l.name[1:], l.verbTable(), l.scriptTable())
 	}
@@ -112,6 +108,8 @@ func loadTotals(runs []*loadRun) string {
 		}},
 		{"of memory the indexes, MB", func(l *loadRun) string { return number(float64(l.indexBytes) / 1e6) }},
 		{"records afterwards", func(l *loadRun) string { return thousands(l.report.Records) }},
+		{"stale entries, mean, %", func(l *loadRun) string { return number(100 * l.stale.mean()) }},
+		{"stale entries, at most, %", func(l *loadRun) string { return number(100 * slices.Max(l.stale.shares)) }},
 		{"failed calls", func(l *loadRun) string { return thousands(len(l.errors)) }},
 		{"breaches of the invariant", func(l *loadRun) string { return thousands(len(l.report.Breaches)) }},
 	}
@@ -125,17 +123,6 @@ func loadTotals(runs []*loadRun) string {
 		text.WriteString("\n")
 	}
 	return text.String()
-}
-
-func loadGarbage(runs []*loadRun) string {
-	text := header("", "samples judged", "came too late", "expired meanwhile, at most", "garbage, mean", "garbage, most",
-		"bound at that time", "above the bound")
-	for _, l := range runs {
-		g := l.garbage
-		text += fmt.Sprintf("| %s | %d | %d | %s | %s | %s | %s | %d |\n", l.name, g.judged, g.late, thousands(g.due),
-			number(float64(g.sum)/float64(max(1, g.judged))), thousands(g.peak), thousands(g.bound), len(g.above))
-	}
-	return text
 }
 
 func (l *loadRun) verbTable() string {
@@ -152,9 +139,8 @@ func (l *loadRun) verbTable() string {
 		text += "\n"
 	}
 	reindex, sweep := l.long["Reindex"], l.long["Sweep"]
-	return text + fmt.Sprintf("\nAfterwards Reindex met %s records, in %d whole rounds and one cut short; "+
-		"Sweep collected %s index entries, in %d.\n",
-		thousands(reindex.records), reindex.whole, thousands(sweep.records), sweep.whole)
+	return text + fmt.Sprintf("\nAfterwards Reindex met %s records, in %d calls; Sweep dropped %s index entries, in %d.\n",
+		thousands(reindex.records), reindex.calls, thousands(sweep.records), sweep.calls)
 }
 
 func (l *loadRun) scriptTable() string {

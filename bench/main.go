@@ -3,9 +3,10 @@
 // starts redis-servers of its own, talks to no other, and writes tables and
 // charts to a directory.
 //
-//	go run . -out results              # the full run, some 12 minutes
-//	go run . -scale quick -out quick   # a smoke test, under a minute
+//	go run . -out results              # the full run, some 25 minutes
+//	go run . -scale quick -out quick   # a smoke test, some 3 minutes
 //	go run . -run 'put|get'            # some of the benchmarks
+//	go run . -before ../../old/scripts # and beside all this the scripts of another version
 //	go run . -mode load                # many clients at once, on one server and on a cluster
 //	go run . -mode model               # the model of docs/scale.md, fitted and held to a size not used for it
 package main
@@ -26,23 +27,24 @@ import (
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
 
-// group is a set of lines that share their data.
+// group is a set of lines that share their data, on servers of its own, which
+// end with it.
 type group struct {
 	name string
 	run  func(context.Context, *bench) error
 }
 
-// The order matters for one thing: calls goes on with the namespace that size
-// has grown, so that it is loaded once.
 var groups = []group{
 	{"size", runSize},
-	{"calls", runCalls},
-	{"allmatch", runAllMatch},
+	{"dense", runDense},
 	{"put", runPut},
 	{"depth", runDepth},
 	{"get", runGet},
 	{"memory", runMemory},
 	{"delete", runDelete},
+	{"lock", runLock},
+	{"night", runNight},
+	{"full", runFull},
 }
 
 // bench is one run: its settings, its servers and what it has measured.
@@ -51,8 +53,8 @@ type bench struct {
 	scaleName string
 	scale     scale
 	rounds    int
+	before    string // directory of the scripts to measure beside these, if any
 	servers   []*server
-	growing   *growing
 	results   []Result
 	started   time.Time
 	settings  string
@@ -63,6 +65,7 @@ type choice struct {
 	mode, scale string
 	rounds      int
 	only, out   string
+	before      string // directory of other scripts
 	page        string // whose tables the model writes
 }
 
@@ -74,6 +77,7 @@ func main() {
 	flag.IntVar(&c.rounds, "rounds", 5, "measured rounds of every line; full takes no fewer than 5")
 	flag.StringVar(&c.only, "run", "", "regular expression: which groups to compare: "+groupNames())
 	flag.StringVar(&c.out, "out", "results", "directory for tables and charts")
+	flag.StringVar(&c.before, "before", "", "directory of other scripts, with the same KEYS, ARGV and replies, to compare with")
 	flag.StringVar(&c.page, "page", "", "file whose marked tables -mode model writes anew; none: it prints them")
 	flag.Parse()
 
@@ -98,7 +102,8 @@ func run(ctx context.Context, c choice) error {
 		return err
 	}
 	b := &bench{
-		program: programs[0], scaleName: c.scale, scale: scale, rounds: max(c.rounds, 1), started: time.Now(),
+		program: programs[0], scaleName: c.scale, scale: scale, rounds: max(c.rounds, 1), before: c.before,
+		started: time.Now(),
 	}
 	defer b.stopServers()
 	switch c.mode {
@@ -126,6 +131,7 @@ func (b *bench) runGroups(ctx context.Context, only, out string) error {
 		if err := group.run(ctx, b); err != nil {
 			return fmt.Errorf("%s: %w", group.name, err)
 		}
+		b.stopServers()
 	}
 	if len(b.results) == 0 {
 		return errors.New("-run chooses no group: " + groupNames())

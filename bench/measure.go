@@ -22,6 +22,10 @@ type Sample struct {
 	LongestCall time.Duration `json:"longest_call_ns"`        // of a script; 0: none above slowlogThreshold
 	IndexBytes  float64       `json:"index_bytes,omitempty"`  // MEMORY USAGE of the indexes, a record
 	MemoryBytes float64       `json:"memory_bytes,omitempty"` // used_memory over that of the records alone, a record
+	Live        int           `json:"live,omitempty"`         // records that are there at the end
+	Entries     int           `json:"entries,omitempty"`      // of the index, at the end
+	Stale       float64       `json:"stale,omitempty"`        // the share of entries without a record, at the most
+	Found       float64       `json:"found,omitempty"`        // the share of live records that their user's pattern finds
 }
 
 // measure runs what is to be measured, against the server that it uses.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"iter"
 	"log"
 	"math"
 	"math/rand/v2"
@@ -74,14 +73,17 @@ type modelVerb struct {
 
 func (v modelVerb) name() string { return fmt.Sprintf("%s, %d", v.family, v.n) }
 
-// The order matters: what a round puts, it touches and deletes, so that every
-// namespace has as many records after it as before.
+// The order matters: what a round puts, it puts again, touches and deletes, so
+// that every namespace has as many records after it as before.
 func modelVerbs() (verbs []modelVerb) {
 	sizes := []struct{ n, calls int }{{1, 1_000}, {10, 120}, {250, 8}}
 	for _, size := range sizes {
 		n := size.n
 		verbs = append(verbs,
 			modelVerb{"Put", n, size.calls, func(ctx context.Context, s *space, i int) (int, error) {
+				return n, s.cache.Put(ctx, s.recordsOf(s.fresh[n][i])...)
+			}},
+			modelVerb{"Put again", n, size.calls, func(ctx context.Context, s *space, i int) (int, error) {
 				return n, s.cache.Put(ctx, s.recordsOf(s.fresh[n][i])...)
 			}},
 			modelVerb{"Touch", n, size.calls, func(ctx context.Context, s *space, i int) (int, error) {
@@ -107,7 +109,7 @@ func modelVerbs() (verbs []modelVerb) {
 	}
 	page := func(n, calls int, pattern func(s *space, i int) string) modelVerb {
 		return modelVerb{"Match", n, calls, func(ctx context.Context, s *space, i int) (int, error) {
-			page, err := s.cache.Page(ctx, wildkey.MustParsePattern(pattern(s, i)), "", n)
+			page, err := s.cache.Page(ctx, wildkey.MustParsePattern(pattern(s, i)), wildkey.PageOptions{Limit: n})
 			return len(page.Entries), err
 		}}
 	}
@@ -123,7 +125,7 @@ func modelVerbs() (verbs []modelVerb) {
 		count(3, 500, one), count(1_000, 20, hundred),
 		// Nothing matches: a chunk of 4 entries, a leap, and so on until the page ends.
 		modelVerb{"Leaps", pageReads / 4, 10, func(ctx context.Context, s *space, i int) (int, error) {
-			_, err := s.cache.Page(ctx, wildkey.MustParsePattern("user:*:*:z"), "", 0)
+			_, err := s.cache.Page(ctx, wildkey.MustParsePattern("user:*:*:z"), wildkey.PageOptions{})
 			return pageReads / 4, err
 		}})
 }
@@ -190,7 +192,7 @@ func (s *space) open(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	// Pages of 500 are to be of 500, whatever the values.
-	if s.cache, err = wildkey.New(s.server.client, wildkey.Options{Namespace: namespace, PageBytes: 16 << 20}); err != nil {
+	if s.cache, err = wildkey.New(s.server.client, wildkey.Options{Namespace: namespace, CallBytes: 16 << 20}); err != nil {
 		return err
 	}
 	if err := s.cache.Load(ctx); err != nil {
@@ -219,7 +221,7 @@ func (s *space) open(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := settle(ctx, s.server.control); err != nil {
 		return err
 	}
 	used, err := s.server.info(ctx, "memory", "used_memory")
@@ -229,22 +231,6 @@ func (s *space) open(ctx context.Context, b *bench) (err error) {
 	usage, err := indexUsage(ctx, s.server.control)
 	s.Grown, s.Memory, s.Index = grown-before, used-before, float64(usage)
 	return err
-}
-
-// settle has the hash tables of the indexes come to rest: a table that grows moves
-// a bucket at each look-up, whatever is looked up, and makes that look-up dearer.
-// Those of the keyspace move by themselves, a little at a time.
-func (s *space) settle(ctx context.Context) error {
-	const batch = 1_000
-	for _, index := range []string{"/keys", "/expiry"} {
-		for range s.Records/batch + 1 {
-			if err := s.server.control.ZMScore(ctx, "{"+namespace+"}"+index, make([]string, batch)...).Err(); err != nil {
-				return err
-			}
-		}
-	}
-	time.Sleep(time.Second)
-	return nil
 }
 
 // round measures every verb in each of the namespaces, verb by verb, so that a
@@ -364,10 +350,10 @@ func fill(ctx context.Context, cache *wildkey.Cache, count int, of func(i int) [
 	const workers = 3
 	failures := make(chan error)
 	for worker := range workers {
-		var records iter.Seq[wildkey.Record] = func(yield func(wildkey.Record) bool) {
+		records := func(yield func(wildkey.Record, error) bool) {
 			for i := worker; i < count; i += workers {
 				for _, record := range of(i) {
-					if !yield(record) {
+					if !yield(record, nil) {
 						return
 					}
 				}

@@ -143,6 +143,7 @@ var families = []struct {
 	far        bool
 }{
 	{"Put", "records", []term{termCall, termRecord, termDepth, termKey, termValue}, true},
+	{"Put again", "records", []term{termCall, termRecord, termDepth, termKey, termValue}, true},
 	{"Touch", "records", []term{termCall, termRecord, termDepth, termKey}, true},
 	{"Delete", "records", []term{termCall, termRecord, termDepth, termKey}, true},
 	{"Get", "record", []term{termCall, termDescent, termValue}, false},
@@ -165,10 +166,15 @@ func (m *measurements) costModels(of func(*costs) []float64) (map[string]*model,
 		var measured []float64
 		for _, verb := range modelVerbs() {
 			for _, s := range m.Spaces {
-				if verb.family == family.name && !s.Predicted {
-					points = append(points, s.point(verb.n))
-					measured = append(measured, median(of(s.Costs[verb.name()])))
+				if verb.family != family.name || s.Predicted {
+					continue
 				}
+				costs := s.Costs[verb.name()]
+				if costs == nil {
+					return nil, fmt.Errorf("%s: not measured, with %d records", verb.name(), s.Records)
+				}
+				points = append(points, s.point(verb.n))
+				measured = append(measured, median(of(costs)))
 			}
 		}
 		terms := [][]term{family.terms}
@@ -213,9 +219,8 @@ func ofWall(c *costs) []float64 { return c.Wall }
 // strings in the sizes that the allocator has, and places in hash tables.
 var memoryTerms = []term{
 	{"a record: dictionary entries, skip list nodes, object", func(point) float64 { return 1 }},
-	{"its key: once as a Redis key, twice as a member", func(p point) float64 {
-		tag := len("{" + namespace + "}:")
-		return allocated(stringBytes(tag+p.key)) + 2*allocated(stringBytes(p.key))
+	{"its key: once as a Redis key, once as a member", func(p point) float64 {
+		return allocated(stringBytes(len(layout.Tag(0)+":")+p.key)) + allocated(stringBytes(p.key))
 	}},
 	{"its value", func(p point) float64 {
 		const object, embedded = 16, 44
@@ -224,7 +229,7 @@ var memoryTerms = []term{
 		}
 		return allocated(object) + allocated(stringBytes(p.value))
 	}},
-	{"its places in four hash tables", func(p point) float64 { return tableBytes(p.records) / float64(p.records) }},
+	{"its places in three hash tables", func(p point) float64 { return tableBytes(p.records) / float64(p.records) }},
 }
 
 // stringBytes is a string of Redis: a header, the bytes, and a zero.
@@ -247,10 +252,10 @@ func allocated(size int) float64 {
 }
 
 // tableBytes are the places of the hash tables of a server with so many records:
-// of its keys, of their expiries, and of each index; a power of two, each, of at
+// of its keys, of their expiries, and of the index; a power of two, each, of at
 // least the records.
 func tableBytes(records int) float64 {
-	const place, tables = 8, 4
+	const place, tables = 8, 3
 	return float64(place * tables * uint64(1) << bits.Len(uint(records-1)))
 }
 

@@ -77,7 +77,7 @@ func (b *bench) fanOut(ctx context.Context) (fans []*fan, err error) {
 			calls := max(3, 400/f.Shards)
 			page, err := measure(ctx, s, func(ctx context.Context) (int, error) {
 				for range calls {
-					if page, err := f.cache.Page(ctx, pattern, "", fanLimit); err != nil || len(page.Entries) != fanLimit {
+					if page, err := f.cache.Page(ctx, pattern, wildkey.PageOptions{Limit: fanLimit}); err != nil || len(page.Entries) != fanLimit {
 						return 0, fmt.Errorf("%d shards: a page of %d: %w", f.Shards, len(page.Entries), err)
 					}
 				}
@@ -118,7 +118,7 @@ func untilServes(ctx context.Context, client *redis.Client) error {
 	return nil
 }
 
-// move is what it takes to move an order index to another node, as a cluster
+// move is what it takes to move an index to another node, as a cluster
 // does with a slot: nothing else is served meanwhile.
 type move struct {
 	Records int     `json:"records"`
@@ -130,7 +130,7 @@ type move struct {
 
 const moveTimeout = 5 * time.Minute
 
-// moves copies each order index to a server with MIGRATE, and one that has just
+// moves copies each index to a server with MIGRATE, and one that has just
 // about room for it.
 func (b *bench) moves(ctx context.Context, spaces []*space) (moves []move, err error) {
 	target, err := b.server()
@@ -145,7 +145,7 @@ func (b *bench) moves(ctx context.Context, spaces []*space) (moves []move, err e
 	}
 	defer b.stop(narrow)
 	for _, s := range spaces {
-		index := "{" + namespace + "}/keys"
+		index := layout.Index(0)
 		dumped, err := s.server.control.Dump(ctx, index).Result()
 		if err != nil {
 			return nil, err

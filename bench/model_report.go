@@ -353,7 +353,8 @@ func (m *measurements) demandTable(memory *model, cpu map[string]*model) string 
 		text += fmt.Sprintf("| %s | %s µs | %s cores | %s |\n", what, number(call), number(busy), masters(needed))
 	}
 	for _, n := range []int{1, 10, 250} {
-		row(fmt.Sprintf("%s records put a second, %d a call", thousands(bigPuts), n), "Put", n)
+		row(fmt.Sprintf("%s new records put a second, %d a call", thousands(bigPuts), n), "Put", n)
+		row(fmt.Sprintf("%s records put again a second, %d a call", thousands(bigPuts), n), "Put again", n)
 	}
 	row(thousands(bigPuts)+" Gets a second", "Get", 1)
 	return text + fmt.Sprintf("\nFor %s shards, with keys of %d bytes and values of %d; masters of %s GB, "+

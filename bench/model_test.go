@@ -136,7 +136,7 @@ func TestAllocated(t *testing.T) {
 }
 
 func TestTableBytes(t *testing.T) {
-	for records, want := range map[int]float64{1_000: 4 * 8 * 1_024, 1_024: 4 * 8 * 1_024, 1_025: 4 * 8 * 2_048} {
+	for records, want := range map[int]float64{1_000: 3 * 8 * 1_024, 1_024: 3 * 8 * 1_024, 1_025: 3 * 8 * 2_048} {
 		if got := tableBytes(records); got != want {
 			t.Errorf("tables of %d records take %v bytes, want %v", records, got, want)
 		}

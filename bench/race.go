@@ -15,6 +15,7 @@ type line struct {
 	records           int // what every contender must say it has done; 0: they differ
 	rounds            int // if more than the run's
 	cold              bool
+	apart             bool // contenders do other work each, and are not to be compared
 	contenders        []contender
 }
 
@@ -30,7 +31,7 @@ type contender struct {
 // of the machine falls on all alike. A first round goes unmeasured, unless the
 // line is cold, that is, too long for it.
 func (b *bench) race(ctx context.Context, l line) error {
-	result := Result{Line: l.name, Title: l.title, Note: l.note, X: l.x}
+	result := Result{Line: l.name, Title: l.title, Note: l.note, X: l.x, Apart: l.apart}
 	for _, metric := range l.metrics {
 		result.Metrics = append(result.Metrics, metric.name)
 	}

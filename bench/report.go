@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,6 +24,9 @@ func (b *bench) write(dir string) error {
 		"median of the rounds, the least and the most in brackets, and, after ×, the median against Wildkey's. Records have values\n" +
 		"of 128 bytes, keys of 45 bytes encoded and a TTL of a day. Server CPU is user and system time of the whole process, by\n" +
 		"INFO; bytes and round trips are counted at the client's connection.\n\n")
+	if b.before != "" {
+		text.WriteString("“Before” stands for the scripts of -before, called by the same Go code.\n\n")
+	}
 	if figures := b.figures(); figures != "" {
 		text.WriteString("## Figures to reach\n\n" + figures + "\n")
 	}
@@ -65,23 +71,30 @@ func (b *bench) writeJSON(path string) error {
 func (r Result) table() string {
 	var text strings.Builder
 	metrics := r.metrics()
-	text.WriteString("| |")
+	fails := slices.ContainsFunc(r.Rows, func(row Row) bool { return row.Failed != "" })
+	names := []string{""}
 	for _, metric := range metrics {
-		text.WriteString(" " + metric.name + " |")
+		names = append(names, metric.name)
 	}
-	text.WriteString("\n|---|" + strings.Repeat("---:|", len(metrics)) + "\n")
+	if fails {
+		names = append(names, "failed")
+	}
+	text.WriteString(header(names...))
 	for i, row := range r.Rows {
 		text.WriteString("| " + row.Name + " |")
 		for _, metric := range metrics {
 			s := row.summary(metric)
 			cell := number(s.median)
-			if s.min != s.max {
+			if s.min < s.max {
 				cell += fmt.Sprintf(" (%s–%s)", number(s.min), number(s.max))
 			}
-			if base := r.Rows[0].summary(metric).median; i > 0 && base > 0 && r.Line != "calls" {
+			if base := r.Rows[0].summary(metric).median; i > 0 && base > 0 && !r.Apart {
 				cell += " ×" + number(s.median/base)
 			}
 			text.WriteString(" " + cell + " |")
+		}
+		if fails {
+			text.WriteString(" " + cmp.Or(row.Failed, "no") + " |")
 		}
 		text.WriteString("\n")
 	}
@@ -91,6 +104,8 @@ func (r Result) table() string {
 // number has three significant digits, or all that stand before the point.
 func number(x float64) string {
 	switch {
+	case math.IsNaN(x):
+		return "–"
 	case x == 0:
 		return "0"
 	case x >= 100:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -12,14 +13,17 @@ type Result struct {
 	Title   string   `json:"title"`
 	Note    string   `json:"note,omitempty"`
 	X       float64  `json:"x,omitempty"`
-	Metrics []string `json:"metrics"` // those worth a column
-	Rows    []Row    `json:"rows"`    // the first is Wildkey's
+	Apart   bool     `json:"apart,omitempty"` // rows are not to be compared
+	Metrics []string `json:"metrics"`         // those worth a column
+	Rows    []Row    `json:"rows"`            // the first is Wildkey's
 }
 
 // Row is one contender of a Result.
 type Row struct {
 	Name    string   `json:"name"`
 	Samples []Sample `json:"samples"`
+	Points  []Point  `json:"points,omitempty"` // on the way
+	Failed  string   `json:"failed,omitempty"` // the error that ended it
 }
 
 // metric is one number of a Sample.
@@ -40,11 +44,27 @@ var (
 	longestMs    = metric{"longest script call, ms", func(s Sample) float64 { return ms(s.LongestCall) }}
 	indexBytes   = metric{"index, B a record (MEMORY USAGE)", func(s Sample) float64 { return s.IndexBytes }}
 	memoryBytes  = metric{"index, B a record (used_memory)", func(s Sample) float64 { return s.MemoryBytes }}
-	knownMetrics = []metric{wallMs, wallUs, cpuUs, cpuMs, trips, sent, received, allocs, longestMs, indexBytes, memoryBytes}
+	putsDone     = metric{"puts", func(s Sample) float64 { return float64(s.Records) }}
+	liveRecs     = metric{"live records", func(s Sample) float64 { return float64(s.Live) }}
+	indexEntries = metric{"index entries", func(s Sample) float64 { return ofIndex(s, float64(s.Entries)) }}
+	stalePercent = metric{"stale entries, %", func(s Sample) float64 { return ofIndex(s, 100*s.Stale) }}
+	foundPercent = metric{"found by their user, %", func(s Sample) float64 { return ofIndex(s, 100*s.Found) }}
+	knownMetrics = []metric{
+		wallMs, wallUs, cpuUs, cpuMs, trips, sent, received, allocs, longestMs, indexBytes, memoryBytes,
+		putsDone, liveRecs, indexEntries, stalePercent, foundPercent,
+	}
 
 	matchMetrics = []metric{wallMs, cpuUs, trips, sent, received, longestMs}
 	opMetrics    = []metric{wallUs, cpuUs, trips, sent, received, allocs}
 )
+
+// ofIndex returns x if there is an index, and otherwise no number.
+func ofIndex(s Sample, x float64) float64 {
+	if s.Entries == 0 {
+		return math.NaN()
+	}
+	return x
+}
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 

@@ -14,6 +14,10 @@ type scale struct {
 	gets            int // records read a round
 	memory          int // records whose index memory is measured
 	deleteUsers     int // users whose 10 sessions are deleted from among their 100 records
+	nightUsers      int // users of 10 records each, which are gone after a night
+	nightPuts       int // records put in the morning
+	fullMB          int // memory of the server that is full
+	fullPuts        int // records put into it
 
 	loadUsers int           // users of 10 records each, when the clients of the load begin
 	loadTime  time.Duration // how long they go on
@@ -31,6 +35,7 @@ var scales = map[string]scale{
 		sessionUsers: 20_000,
 		base:         100_000, puts: 10_000, depthBase: 20_000, depthPuts: 5_000,
 		gets: 10_000, memory: 300_000, deleteUsers: 10_000,
+		nightUsers: 100_000, nightPuts: 100_000, fullMB: 64, fullPuts: 3_000_000,
 		loadUsers: 100_000, loadTime: time.Minute,
 		fit: []int{10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000}, predicted: 5_000_000,
 		variant: 50_000, fanOut: 50_000, rounds: 11,
@@ -41,6 +46,7 @@ var scales = map[string]scale{
 		sessionUsers: 5_000,
 		base:         20_000, puts: 5_000, depthBase: 5_000, depthPuts: 2_000,
 		gets: 5_000, memory: 50_000, deleteUsers: 2_000,
+		nightUsers: 20_000, nightPuts: 20_000, fullMB: 32, fullPuts: 1_200_000,
 		loadUsers: 20_000, loadTime: 15 * time.Second,
 		fit: []int{10_000, 30_000, 100_000, 300_000}, predicted: 1_000_000,
 		variant: 20_000, fanOut: 20_000, rounds: 5,
@@ -50,6 +56,7 @@ var scales = map[string]scale{
 		sessionUsers: 1_000,
 		base:         5_000, puts: 1_000, depthBase: 1_000, depthPuts: 500,
 		gets: 1_000, memory: 10_000, deleteUsers: 200,
+		nightUsers: 2_000, nightPuts: 2_000, fullMB: 8, fullPuts: 150_000,
 		loadUsers: 2_000, loadTime: 3 * time.Second,
 		fit: []int{5_000, 12_000, 20_000, 30_000}, predicted: 50_000,
 		variant: 10_000, fanOut: 5_000, rounds: 2,

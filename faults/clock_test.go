@@ -93,11 +93,12 @@ func TestClockSet(t *testing.T) {
 					clock.set(t, 0)
 					l.run(ctx, 50)
 					clock.set(t, way.first)
-					l.run(ctx, 3) // enough Puts to purge, too few calls to meet every record
+					l.run(ctx, 3) // too few calls to meet every record
 					clock.set(t, way.then)
 				}
 				waitForClock(t, client, way.then)
 				table.add(l, l.judgeWhole(t, client))
+				l.mustDelete(t, client)
 			}
 		}
 	})

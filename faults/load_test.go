@@ -2,8 +2,11 @@ package faults
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -16,6 +19,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
+	"github.com/wildkey/wildkey/writer"
 )
 
 // loadOptions are the settings of a load.
@@ -50,7 +55,7 @@ type loadOptions struct {
 // leaves it alone, until judge has looked.
 type load struct {
 	loadOptions
-	client  wildkey.Client
+	client  redis.UniversalClient
 	cache   *wildkey.Cache
 	workers []*worker
 
@@ -79,7 +84,7 @@ type fact struct {
 
 var sessions = []string{"a", "b", "c"}
 
-func newLoad(t *testing.T, client wildkey.Client, options loadOptions) *load {
+func newLoad(t *testing.T, client redis.UniversalClient, options loadOptions) *load {
 	t.Helper()
 	if options.cache.Namespace == "" {
 		options.cache.Namespace = "faults"
@@ -191,10 +196,11 @@ var verbs = slices.Concat(
 	slices.Repeat([]func(*worker) error{(*worker).putUser, (*worker).putSession}, 8),
 	slices.Repeat([]func(*worker) error{
 		(*worker).deleteUser, (*worker).deleteSession, (*worker).take, (*worker).touchUser, (*worker).touchSession,
-		(*worker).deleteMatch, (*worker).touchMatch, (*worker).putEach, (*worker).write,
+		(*worker).deleteMatch, (*worker).touchMatch, (*worker).putEach, (*worker).deleteEach, (*worker).touchEach,
+		(*worker).apply, (*worker).getTouch, (*worker).write,
 	}, 2),
 	slices.Repeat([]func(*worker) error{
-		(*worker).get, (*worker).getMany, (*worker).match, (*worker).page, (*worker).count,
+		(*worker).get, (*worker).getMany, (*worker).ttl, (*worker).match, (*worker).page, (*worker).count,
 	}, 4),
 	[]func(*worker) error{(*worker).matchAll, (*worker).matchKeys, (*worker).sweep, (*worker).reindex},
 )
@@ -320,7 +326,7 @@ func (w *worker) putUser() error {
 	if err != nil {
 		return err
 	}
-	// Never a short TTL: records that have moved with their slot, or that Reindex has no score of, expire apart.
+	// Never a short TTL: records that have moved with their slot expire apart.
 	value := w.value()
 	ttl := []time.Duration{0, time.Hour, wildkey.NoExpiry}[w.IntN(3)]
 	var records []wildkey.Record
@@ -343,16 +349,24 @@ func (w *worker) putSession() error {
 	ttl, may := w.lasting(value)
 	record := wildkey.Record{Key: f.key, Value: []byte(value), TTL: ttl}
 	was, certain := w.certain(f)
-	holds := true
-	switch w.IntN(5) {
+	holds, meetsItself := true, len(may) > 1 // it may expire before it is sent again
+	switch w.IntN(7) {
 	case 0:
-		record.If, holds = wildkey.Absent, was == ""
+		record.If, holds, meetsItself = wildkey.Absent(), was == "", true
 	case 1:
-		record.If, holds = wildkey.Present, was != ""
+		record.If, holds = wildkey.Present(), was != ""
 	case 2:
-		record.If, holds = wildkey.Equal([]byte(was)), was != ""
+		record.If, holds, meetsItself = wildkey.Equal([]byte(was)), was != "", true
 	case 3:
+		digest := sha1.Sum([]byte(was))
+		record.If, holds, meetsItself = wildkey.EqualSHA1(hex.EncodeToString(digest[:])), was != "", true
+	case 4:
 		record.If, holds = wildkey.Equal([]byte("never written")), false
+	case 5:
+		record.TTL, holds, may = wildkey.KeepTTL, was != "", []string{value}
+		if slices.Contains(f.may, "") {
+			may = append(may, "")
+		}
 	}
 	err = w.cache.Put(ctx, record)
 	if !errors.Is(err, wildkey.ErrCondition) {
@@ -365,7 +379,7 @@ func (w *worker) putSession() error {
 	switch {
 	case !certain && w.replays && (w.forgets || !slices.Equal(f.may, []string{""})): // it may have met its own work
 		f.may = append(f.may, may...)
-	case certain && holds && w.replays:
+	case certain && holds && w.replays && meetsItself:
 		w.mine.Add(1)
 		f.may = may
 	case certain && holds:
@@ -381,21 +395,115 @@ func (w *worker) putEach() error {
 		return err
 	}
 	value := w.value()
-	records := func(yield func(wildkey.Record) bool) {
-		for _, f := range facts {
-			if !yield(wildkey.Record{Key: f.key, Value: []byte(value)}) {
-				return
-			}
-		}
+	var records []wildkey.Record
+	for _, f := range facts {
+		records = append(records, wildkey.Record{Key: f.key, Value: []byte(value)})
 	}
 	n := 0
-	_, err = w.cache.PutEach(ctx, records, func(_ wildkey.Record, err error) {
+	_, err = w.cache.PutEach(ctx, all(records), func(_ wildkey.Record, err error) {
 		w.becomes(facts[n], err, value)
 		n++
 	})
 	if n != len(facts) {
 		w.wronged("PutEach of %d records told of %d", len(facts), n)
 	}
+	return err
+}
+
+// all yields the items, as a source that does not fail.
+func all[T any](items []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range items {
+			if !yield(item, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (w *worker) deleteEach() error {
+	facts, err := w.several()
+	if err != nil {
+		return err
+	}
+	var told []error
+	n, err := w.cache.DeleteEach(ctx, all(keysOf(facts)), func(_ wildkey.Key, err error) {
+		told = append(told, err)
+	})
+	return w.metEach("DeleteEach", n, err, facts, told, true)
+}
+
+func (w *worker) touchEach() error {
+	facts, err := w.several()
+	if err != nil {
+		return err
+	}
+	var told []error
+	n, err := w.cache.TouchEach(ctx, time.Hour, all(keysOf(facts)), func(_ wildkey.Key, err error) {
+		told = append(told, err)
+	})
+	return w.metEach("TouchEach", n, err, facts, told, false)
+}
+
+// metEach is met for a verb that makes a call a shard, each with its own outcome.
+func (w *worker) metEach(verb string, n int, err error, facts []*fact, told []error, deletes bool) error {
+	if len(told) != len(facts) {
+		w.wronged("%s of %d records told of %d", verb, len(facts), len(told))
+		return err
+	}
+	if err == nil {
+		return w.met(verb, n, nil, facts, deletes)
+	}
+	w.mustNotBeFull(verb, err)
+	for i, f := range facts {
+		w.leaves(f, told[i], deletes)
+	}
+	return err
+}
+
+// apply puts one session of a user and deletes or touches another, under a condition
+// on the third.
+func (w *worker) apply() error {
+	user, err := w.user(alone)
+	if err != nil {
+		return err
+	}
+	order := w.Perm(len(user))
+	put, other, checked := user[order[0]], user[order[1]], user[order[2]]
+	is, certain := w.certain(checked)
+	condition, holds := wildkey.Absent(), is == ""
+	if w.IntN(2) == 0 {
+		condition, holds = wildkey.Present(), is != ""
+	}
+	value, deletes := w.value(), w.IntN(2) == 0
+	op := wildkey.OpTouch(other.key, time.Hour)
+	if deletes {
+		op = wildkey.OpDelete(other.key)
+	}
+	n, err := w.cache.Apply(ctx, op, wildkey.OpCheck(checked.key).If(condition),
+		wildkey.OpPut(wildkey.Record{Key: put.key, Value: []byte(value)}))
+	var failed *wildkey.ConditionError
+	if errors.As(err, &failed) {
+		if failed.Index != 1 || certain && holds {
+			w.wronged("Apply if %v of %s, which was %q: %v", condition, checked.key, is, err)
+		}
+		if !certain && w.replays { // when it was sent first, the condition may have held
+			put.may, other.may = append(put.may, value), append(other.may, "")
+		}
+		return nil
+	}
+	if err == nil && certain && !holds {
+		w.wronged("Apply if %v of %s, which was %q: done", condition, checked.key, is)
+	}
+	if least, most := w.live(other); err == nil && (n < 1+least || n > 1+most) {
+		if w.replays && deletes && n == 1 {
+			w.mine.Add(1)
+		} else {
+			w.wronged("Apply has put, deleted and touched %d, not %d to %d", n, 1+least, 1+most)
+		}
+	}
+	w.becomes(put, err, value)
+	w.leaves(other, err, deletes)
 	return err
 }
 
@@ -420,42 +528,37 @@ func (w *worker) write() error {
 		return err
 	}
 	failed, value := map[string]error{}, w.value()
-	var first error
-	writer := wildkey.NewWriter(w.cache, wildkey.WriterOptions{
-		OnError: func(err error, records []wildkey.Record, keys []wildkey.Key) {
-			first = err
-			for _, record := range records {
-				keys = append(keys, record.Key)
-			}
-			for _, key := range keys {
-				failed[key.String()] = err
+	var last error
+	background := writer.New(w.cache, writer.Options{
+		OnError: func(err error, ops []wildkey.Op) {
+			last = err
+			for _, op := range ops {
+				failed[op.Key().String()] = err
 			}
 		},
 	})
 	becomes := make([]string, len(facts))
 	for i, f := range facts {
 		if becomes[i] = value; i%2 == 1 {
-			becomes[i], err = "", writer.Delete(ctx, f.key)
+			becomes[i], err = "", background.Delete(ctx, f.key)
 		} else {
-			err = writer.Put(ctx, wildkey.Record{Key: f.key, Value: []byte(value)})
+			err = background.Put(ctx, wildkey.Record{Key: f.key, Value: []byte(value)})
 		}
 		if err != nil {
 			w.wronged("a Writer would not queue %s: %v", f.key, err)
 		}
 	}
-	if err := writer.Close(); err != nil {
+	if err := background.Close(); err != nil {
 		w.wronged("a Writer with OnError returned %v", err)
 	}
 	for i, f := range facts {
 		w.becomes(f, failed[f.key.String()], becomes[i])
 	}
-	return first
+	return last
 }
 
-// met notes how many records a call has met, of those that it named, and that it
-// has deleted them or left them as they were.
-func (w *worker) met(verb string, n int, err error, facts []*fact, deletes bool) error {
-	least, most := 0, 0
+// live returns how many of the records are live: at least and at most.
+func (w *worker) live(facts ...*fact) (least, most int) {
 	for _, f := range facts {
 		if value, certain := w.certain(f); !certain {
 			most++
@@ -464,9 +567,14 @@ func (w *worker) met(verb string, n int, err error, facts []*fact, deletes bool)
 			most++
 		}
 	}
-	if deletes && redis.IsOOMError(err) {
-		w.wronged("%s of %s: %v", verb, facts[0].key, err)
-	}
+	return least, most
+}
+
+// met notes how many records a call has met, of those that it named, and that it
+// has deleted them or left them as they were.
+func (w *worker) met(verb string, n int, err error, facts []*fact, deletes bool) error {
+	w.mustNotBeFull(verb, err)
+	least, most := w.live(facts...)
 	if err == nil && (n < least || n > most) {
 		if w.replays && deletes && n == 0 {
 			w.mine.Add(1)
@@ -475,13 +583,25 @@ func (w *worker) met(verb string, n int, err error, facts []*fact, deletes bool)
 		}
 	}
 	for _, f := range facts {
-		if deletes {
-			w.becomes(f, err, "")
-		} else {
-			w.becomes(f, err, slices.Clone(f.may)...)
-		}
+		w.leaves(f, err, deletes)
 	}
 	return err
+}
+
+// mustNotBeFull notes a refusal of what a server does even when its memory is full.
+func (w *worker) mustNotBeFull(verb string, err error) {
+	if redis.IsOOMError(err) {
+		w.wronged("%s: %v", verb, err)
+	}
+}
+
+// leaves notes what a call that deletes or touches a record has made of it.
+func (w *worker) leaves(f *fact, err error, deletes bool) {
+	if deletes {
+		w.becomes(f, err, "")
+	} else {
+		w.becomes(f, err, slices.Clone(f.may)...)
+	}
 }
 
 func (w *worker) deleteUser() error {
@@ -550,13 +670,41 @@ func (w *worker) take() error {
 		return err
 	}
 	value, err := w.cache.Take(ctx, f.key)
+	return w.gave("Take", value, err, f, true)
+}
+
+func (w *worker) getTouch() error {
+	f, err := w.session()
+	if err != nil {
+		return err
+	}
+	value, err := w.cache.GetTouch(ctx, time.Hour, f.key)
+	return w.gave("GetTouch", value, err, f, false)
+}
+
+// gave is met for a verb that returns the value of one record.
+func (w *worker) gave(verb string, value []byte, err error, f *fact, deletes bool) error {
 	n := 1
 	if errors.Is(err, wildkey.ErrNotFound) {
 		n, err = 0, nil
 	} else if err == nil && !w.forgets && !slices.Contains(f.may, string(value)) {
-		w.wronged("Take of %s: %.20q, and it may be %.20q", f.key, value, f.may)
+		w.wronged("%s of %s: %.20q, and it may be %.20q", verb, f.key, value, f.may)
 	}
-	return w.met("Take", n, err, []*fact{f}, true)
+	return w.met(verb, n, err, []*fact{f}, deletes)
+}
+
+func (w *worker) ttl() error {
+	facts := w.users[w.IntN(len(w.users))]
+	f := facts[w.IntN(len(facts))]
+	left, err := w.cache.TTL(ctx, f.key)
+	live := err == nil
+	if errors.Is(err, wildkey.ErrNotFound) {
+		err = nil
+	}
+	if value, certain := w.certain(f); err == nil && (live && left <= 0 || certain && live != (value != "")) {
+		w.wronged("TTL of %s, which is %.20q: %v", f.key, value, left)
+	}
+	return err
 }
 
 func (w *worker) get() error {
@@ -587,9 +735,9 @@ func (w *worker) getMany() error {
 
 func (w *worker) match() error {
 	user := w.anyone()
-	entries, err := w.cache.All(ctx, patternOf(user))
+	entries, err := w.cache.Collect(ctx, patternOf(user))
 	if err == nil {
-		w.seeWhole("All", user, valuesOf(user, entries))
+		w.seeWhole("Collect", user, valuesOf(user, entries))
 	}
 	return err
 }
@@ -676,7 +824,7 @@ func (w *worker) matchKeys() error {
 		found[key.String()] = true
 	}
 	w.seeOwn("MatchKeys", last, true, func(f *fact) (string, bool) {
-		return f.may[0], f.may[0] != "" && found[f.key.String()]
+		return f.may[0], found[f.key.String()]
 	})
 	return nil
 }
@@ -684,13 +832,17 @@ func (w *worker) matchKeys() error {
 func (w *worker) page() error {
 	pattern := wildkey.MustParsePattern(fmt.Sprintf("user-%d-*:session:*", w.number))
 	last, found := "", map[string]string{}
+	withTTL := w.IntN(2) == 0
 	for cursor, more := "", true; more; more = cursor != "" {
-		page, err := w.cache.Page(ctx, pattern, cursor, 7)
+		page, err := w.cache.Page(ctx, pattern, wildkey.PageOptions{Cursor: cursor, Limit: 7, WithTTL: withTTL})
 		if err != nil {
 			return err
 		}
 		for _, entry := range page.Entries {
 			w.inOrder("Page", &last, entry.Key)
+			if withTTL != (entry.TTL > 0) {
+				w.wronged("Page: %s has the TTL %v; was it asked for: %t", entry.Key, entry.TTL, withTTL)
+			}
 			found[entry.Key.String()] = string(entry.Value)
 		}
 		cursor = page.Cursor
@@ -702,29 +854,18 @@ func (w *worker) page() error {
 	return nil
 }
 
-// count may count too many, records that are gone, and never too few.
 func (w *worker) count() error {
 	n, err := w.cache.Count(ctx, wildkey.MustParsePattern(fmt.Sprintf("user-%d-*:session:*", w.number)))
-	least := 0
-	for _, user := range w.users {
-		for _, f := range user {
-			if value, certain := w.certain(f); certain && value != "" {
-				least++
-			}
-		}
-	}
-	if err == nil && n < least {
-		w.wronged("Count: %d, and there are at least %d", n, least)
+	if least, most := w.live(slices.Concat(w.users...)...); err == nil && (n < least || n > most) {
+		w.wronged("Count: %d, and there are %d to %d", n, least, most)
 	}
 	return err
 }
 
 func (w *worker) sweep() error {
-	_, err := w.cache.Sweep(ctx)
-	return err
+	return first(w.cache.Sweep(ctx))
 }
 
 func (w *worker) reindex() error {
-	_, err := w.cache.Reindex(ctx)
-	return err
+	return first(admin.Reindex(ctx, w.client, w.cache.Layout()))
 }

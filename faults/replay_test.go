@@ -102,13 +102,13 @@ func (r *replayed) all(t *testing.T) {
 		wrong bool   // it may be told that it was not done
 	}{
 		{"Put, Absent", func(cache *wildkey.Cache) (bool, error) {
-			return toldBy(cache.Put(ctx, put("mine", wildkey.Absent, "d")...), wildkey.ErrCondition)
+			return toldBy(cache.Put(ctx, put("mine", wildkey.Absent(), "d")...), wildkey.ErrCondition)
 		}, " waiting - - mine", true},
 		{"Put, Equal", func(cache *wildkey.Cache) (bool, error) {
 			return toldBy(cache.Put(ctx, put("mine", wildkey.Equal([]byte("waiting")), "a")...), wildkey.ErrCondition)
 		}, " mine - - -", true},
 		{"Put, Present", func(cache *wildkey.Cache) (bool, error) {
-			return toldBy(cache.Put(ctx, put("mine", wildkey.Present, "a")...), wildkey.ErrCondition)
+			return toldBy(cache.Put(ctx, put("mine", wildkey.Present(), "a")...), wildkey.ErrCondition)
 		}, " mine - - -", false},
 		{"Take", func(cache *wildkey.Cache) (bool, error) {
 			return toldBy(first(cache.Take(ctx, key)), wildkey.ErrNotFound)
@@ -135,7 +135,7 @@ func (r *replayed) all(t *testing.T) {
 		}
 		for cut, broken := 0, true; broken; cut += stride {
 			must(t, r.on.client.FlushDB(ctx).Err())
-			must(t, r.on.first.Put(ctx, put("waiting", wildkey.Absent, "a")...))
+			must(t, r.on.first.Put(ctx, put("waiting", wildkey.Absent(), "a")...))
 			var told bool
 			var err error
 			told, err, broken = r.cutAfter(t, cut, one.call)

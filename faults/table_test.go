@@ -150,6 +150,9 @@ func thousands(n int) string {
 	return digits
 }
 
+// reindexAgain is a Reindex that has seen a slot move, and so is to be repeated.
+const reindexAgain = "Reindex: call it again"
+
 // kindOf says in a word or two how a call ended.
 func kindOf(err error) string {
 	var answer redis.Error
@@ -171,6 +174,8 @@ func kindOf(err error) string {
 		return "connection broken"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "connection refused"
+	case strings.HasPrefix(err.Error(), "wildkey: Reindex: "):
+		return reindexAgain
 	}
 	return err.Error()
 }

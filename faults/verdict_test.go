@@ -23,7 +23,7 @@ import (
 // verdict is what is found on the servers when a fault is over.
 type verdict struct {
 	records  int      // live ones
-	stale    int      // entries of the order index without a record
+	stale    int      // index entries without a record
 	breaches []string // of the invariant
 	tool     int      // breaches that wildkey check reports
 	hidden   []string // records that Get finds and Match does not
@@ -57,6 +57,17 @@ func (l *load) judge(t *testing.T, client redis.UniversalClient, lossy bool) (v 
 		must(t, err)
 		matched[entry.Key.String()] = string(entry.Value)
 	}
+	most, keys := len(matched), 0
+	for key, err := range cache.MatchKeys(ctx, everything) {
+		must(t, err)
+		if _, ok := matched[key.String()]; !ok {
+			v.untrue = append(v.untrue, fmt.Sprintf("MatchKeys finds %s, and Match does not", key))
+		}
+		keys++
+	}
+	counted, err := cache.Count(ctx, everything)
+	must(t, err)
+	seen := 0 // by Match and by Get
 	for _, w := range l.workers {
 		for n, user := range w.users {
 			values, err := cache.GetMany(ctx, keysOf(user)...)
@@ -69,7 +80,10 @@ func (l *load) judge(t *testing.T, client redis.UniversalClient, lossy bool) (v 
 				found, ok := matched[key]
 				if delete(matched, key); value != "" && !ok {
 					v.hidden = append(v.hidden, key)
-				} else if value != "" && found != value {
+				} else if value != "" {
+					seen++
+				}
+				if value != "" && ok && found != value {
 					v.untrue = append(v.untrue, fmt.Sprintf("%s: Match finds %.20q, Get %.20q", key, found, value))
 				}
 				switch own := value == "" || strings.HasPrefix(value, fmt.Sprint(w.number, ".")); {
@@ -88,6 +102,10 @@ func (l *load) judge(t *testing.T, client redis.UniversalClient, lossy bool) (v 
 				f.isNow(value)
 			}
 		}
+	}
+	if keys < seen || counted < seen || counted > most {
+		v.untrue = append(v.untrue, fmt.Sprintf("Match finds %d records, Match and Get %d, MatchKeys %d, Count %d",
+			most, seen, keys, counted))
 	}
 	for key := range matched {
 		v.untrue = append(v.untrue, key+" was never written, and Match finds it")
@@ -129,6 +147,35 @@ func (l *load) judgeWhole(t *testing.T, client redis.UniversalClient) verdict {
 	v := l.judge(t, client, false)
 	v.mustBeWhole(t)
 	return v
+}
+
+// mustDelete holds what DeleteMatch says and does against what judge has found.
+// Then there is no record left.
+func (l *load) mustDelete(t *testing.T, client redis.UniversalClient) {
+	t.Helper()
+	cache, err := wildkey.New(client, l.loadOptions.cache)
+	must(t, err)
+	least, most := 0, 0
+	for _, w := range l.workers {
+		for _, f := range slices.Concat(w.users...) {
+			if f.may[0] != "" {
+				most++
+			}
+			if f.may[0] != "" && len(f.may) == 1 {
+				least++
+			}
+		}
+	}
+	n, err := cache.DeleteMatch(ctx, everything)
+	must(t, err)
+	if most == 0 || n < least || n > most {
+		t.Errorf("DeleteMatch of everything has deleted %d records, and Get found %d to %d", n, least, most)
+	}
+	l.forget()
+	v := l.judgeWhole(t, client)
+	if v.records > 0 {
+		t.Errorf("after DeleteMatch of everything there are %d records", v.records)
+	}
 }
 
 func (v verdict) breachCount() int { return len(v.breaches) + len(v.hidden) + len(v.untrue) }

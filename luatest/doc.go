@@ -116,26 +116,26 @@
 //
 //	local x x()                                        | attempt to call local 'x' | attempt to call a non-function
 //	return nil + 1                                     | arithmetic on a nil value | cannot perform add operation
-//	return +                                           | unexpected symbol near '+' | syntax error near '+'
 //	local function f() return 1 + f() end f()          | stack overflow | callstack overflow
 //	local goto = 1 return goto                         | 1 | syntax error near 'goto'
-//	for i = '1', 1 do return i end                     | 1 | must be a number
 //	local t = {1, 2, 3} t[2] = nil t[5] = 5 return #t  | 1 | 5
 //	return #setmetatable({}, {__len = type})           | 0 | table
 //	for k in pairs({b = 1, a = 1}) do return k end     | a | b
 //	return next({}, 'x')                               | invalid key to 'next' | nil
-//	return tostring(7 % math.huge)                     | -nan | 7
 //	return tostring(math.acos(2))                      | nan | -nan
-//	return '\300'                                      | escape sequence too large | ,
+//	return 0xEp1                                       | 28 | syntax error near 'p1'
 //
 // In general:
 //
-//   - Errors raised by the Lua machine itself and by the compiler have
-//     gopher-lua's words. Their lines are right.
+//   - Scripts that Lua 5.1 does not compile are refused in its words. Errors
+//     raised by the Lua machine itself have gopher-lua's. Their lines are right,
+//     but in a statement of several lines it may be another one of these.
+//   - A function that needs more than 200 registers, of which Lua 5.1 has 250, is
+//     refused, and so is a constructor whose keys could be those of its items
+//     from the fiftieth on.
 //   - The length of a table with holes may differ, and so does the order of pairs,
 //     which shows in the objects of cjson and the maps of cmsgpack.
 //   - A table takes memory for all indexes up to its highest, below 67,108,864.
-//   - A call whose parenthesis begins a line is a call, not an error.
 //   - A closure made in a function that fails, and kept after the error has been
 //     caught, may lose its link to that function's variables; so may one that
 //     lives through a pcall within a pcall whose error the Lua machine raised.

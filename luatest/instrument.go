@@ -15,7 +15,7 @@ func (e *Engine) prepared(s *script) (*script, Error) {
 		return edition, ""
 	}
 	edition := &script{digest: s.digest, source: s.source}
-	proto, err := compileChunk(s.source, chunkName, func(chunk []ast.Stmt) []ast.Stmt {
+	proto, err := compileChunk(s.source, chunkName, 0, func(chunk []ast.Stmt) []ast.Stmt {
 		if e.coverage != nil {
 			var c coverer
 			chunk = c.block(chunk)

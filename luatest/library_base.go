@@ -393,10 +393,28 @@ func (s *sandbox) luaLoad(l *lua.LState) int {
 	return s.load(l, source.String(), name)
 }
 
+// loadLevels is how many calls deep a chunk is loaded: the script's own, and
+// that of each library function, such as pcall, that calls Lua.
+func loadLevels(l *lua.LState) int {
+	levels := 0 // the first frame is the library function that loads, and counts for the script
+	for thread := l; thread != nil; thread = thread.Parent {
+		for depth := 0; ; depth++ {
+			frame, ok := thread.GetStack(depth)
+			if !ok {
+				break
+			}
+			if isGo(thread, frame) {
+				levels++
+			}
+		}
+	}
+	return levels
+}
+
 // load pushes a chunk as a function, or nil and why it is none.
 func (s *sandbox) load(l *lua.LState, source, name string) int {
 	shown := chunkID(name)
-	proto, err := compileChunk(source, shown)
+	proto, err := compileChunk(source, shown, loadLevels(l))
 	if err != nil {
 		l.Push(lua.LNil)
 		l.Push(lua.LString(err.Error()))

@@ -1,7 +1,6 @@
 package luatest
 
 import (
-	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -11,91 +10,144 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// asLua51 makes a syntax tree mean what it means in Lua 5.1. It returns an
-// error, in the form "line: problem", for what Lua 5.1 does not have.
-func asLua51(v reflect.Value) error {
+// asLua51 makes numbers and the operators .. and % in a syntax tree mean what
+// they mean in Lua 5.1.
+func asLua51(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Interface, reflect.Pointer:
 		if v.IsNil() {
-			return nil
+			return
 		}
 		switch node := v.Interface().(type) {
-		case *ast.GotoStmt, *ast.LabelStmt:
-			return fmt.Errorf("%d: Lua 5.1 has no goto and no labels", node.(ast.PositionHolder).Line())
 		case *ast.NumberExpr:
-			x, ok := parseLuaNumber(node.Value)
-			if !ok {
-				return fmt.Errorf("%d: malformed number near '%s'", node.Line(), node.Value)
-			}
 			// gopher-lua takes a leading 0 for octal.
+			x, _ := parseLuaNumber(node.Value)
 			node.Value = strconv.FormatFloat(x, 'g', -1, 64)
 		case *ast.StringConcatOpExpr:
 			if v.CanSet() {
 				v.Set(reflect.ValueOf(concatCall(node)))
 			}
+		case *ast.ArithmeticOpExpr:
+			// gopher-lua has the remainder of C's fmod.
+			if node.Operator == "%" && v.CanSet() {
+				v.Set(reflect.ValueOf(markedCall(node.Line(), moduloMark, node.Lhs, node.Rhs)))
+			}
 		}
-		return asLua51(v.Elem())
+		asLua51(v.Elem())
 	case reflect.Slice:
 		for i := range v.Len() {
-			if err := asLua51(v.Index(i)); err != nil {
-				return err
-			}
+			asLua51(v.Index(i))
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if !v.Type().Field(i).IsExported() {
-				continue
-			}
-			if err := asLua51(v.Field(i)); err != nil {
-				return err
+			if v.Type().Field(i).IsExported() {
+				asLua51(v.Field(i))
 			}
 		}
 	}
-	return nil
 }
 
-// concatMark is the constant in a compiled chunk in whose place luaConcatenate is put.
-const concatMark lua.LString = "\x00luatest: the operator ..\x00"
+// Constants in a compiled chunk in whose place functions are put.
+const (
+	concatMark = "\x00luatest: the operator ..\x00"
+	moduloMark = "\x00luatest: the operator %\x00"
+	boundsMark = "\x00luatest: the bounds of a for\x00"
+	extendMark = "\x00luatest: the last values of a constructor\x00"
+)
+
+var marked = map[lua.LString]lua.LGFunction{
+	concatMark: luaConcatenate,
+	moduloMark: luaRemainder,
+	boundsMark: luaBounds,
+	extendMark: luaExtend,
+}
+
+// markedCall is a call of a function that is put in the place of its mark.
+func markedCall(line int, mark string, args ...ast.Expr) *ast.FuncCallExpr {
+	return at(line, &ast.FuncCallExpr{Func: at(line, &ast.StringExpr{Value: mark}), Args: args})
+}
 
 // concatCall turns a .. b .. c into a call: gopher-lua prints a number with as
 // many digits as it needs, where Lua 5.1 prints 14.
 func concatCall(node *ast.StringConcatOpExpr) ast.Expr {
-	call := &ast.FuncCallExpr{Func: &ast.StringExpr{Value: string(concatMark)}}
+	var operands []ast.Expr
 	operand := ast.Expr(node)
 	for {
 		concat, ok := operand.(*ast.StringConcatOpExpr)
 		if !ok {
 			break
 		}
-		call.Args = append(call.Args, concat.Lhs)
+		operands = append(operands, concat.Lhs)
 		operand = concat.Rhs
 	}
 	// As the last argument of a call an operand must not turn into several.
-	switch last := operand.(type) {
-	case *ast.FuncCallExpr:
-		last.AdjustRet = true
-	case *ast.Comma3Expr:
-		last.AdjustRet = true
-	}
-	call.Args = append(call.Args, operand)
+	operands = append(operands, single(operand))
 	// An error is where Lua knows of the last operand.
-	end := max(operand.Line(), operand.LastLine())
-	call.Func.SetLine(end)
-	call.SetLine(end)
-	call.SetLastLine(end)
-	return call
+	return markedCall(max(operand.Line(), operand.LastLine()), concatMark, operands...)
 }
 
-// linkConcat puts luaConcatenate where concatCall has left its mark.
-func linkConcat(proto *lua.FunctionProto) {
+// linkMarked puts functions in the place of their marks.
+func linkMarked(proto *lua.FunctionProto) {
 	for i, constant := range proto.Constants {
-		if constant == concatMark {
-			proto.Constants[i] = &lua.LFunction{IsG: true, GFunction: luaConcatenate}
+		if text, ok := constant.(lua.LString); ok && marked[text] != nil {
+			proto.Constants[i] = &lua.LFunction{IsG: true, GFunction: marked[text]}
 		}
 	}
 	for _, inner := range proto.FunctionPrototypes {
-		linkConcat(inner)
+		linkMarked(inner)
 	}
+}
+
+// luaRemainder is the operator %.
+func luaRemainder(l *lua.LState) int {
+	a, b := l.Get(1), l.Get(2)
+	x, okX := numberOf(a)
+	y, okY := numberOf(b)
+	if okX && okY {
+		l.Push(lua.LNumber(arithmetic["__mod"](x, y)))
+		return 1
+	}
+	var f lua.LValue = lua.LNil
+	for _, operand := range []lua.LValue{b, a} {
+		// Those of strings only convert numbers.
+		if own := l.GetMetaField(operand, "__mod"); own != lua.LNil && operand.Type() != lua.LTString {
+			f = own
+		}
+	}
+	if f == lua.LNil {
+		wrong := b
+		if !okX {
+			wrong = a
+		}
+		fail(l, "attempt to perform arithmetic on a %s value", wrong.Type())
+	}
+	l.Push(f)
+	l.Push(a)
+	l.Push(b)
+	l.Call(2, 1)
+	return 1
+}
+
+// luaBounds converts where a loop begins and ends, and its step, to numbers.
+func luaBounds(l *lua.LState) int {
+	for i, bound := range []string{"initial value", "limit", "step"} {
+		x, ok := numberOf(l.Get(i + 1))
+		if !ok {
+			fail(l, "'for' %s must be a number", bound)
+		}
+		l.Push(lua.LNumber(x))
+	}
+	return 3
+}
+
+// luaExtend adds values to a table that already has some items.
+func luaExtend(l *lua.LState) int {
+	table, items := l.Get(1).(*lua.LTable), int(l.Get(2).(lua.LNumber))
+	for i := 3; i <= l.GetTop(); i++ {
+		table.RawSetInt(items+i-2, l.Get(i))
+	}
+	l.SetTop(1)
+	return 1
 }
 
 // luaConcatenate is the operator .. on all of its arguments, from right to left.

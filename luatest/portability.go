@@ -482,36 +482,3 @@ func (s *sandbox) checkSent(l *lua.LState, v lua.LValue, place string) {
 		s.refuse(l, "%.0f in %s, a number from 2^53: it is not exact; use a string", x, place)
 	}
 }
-
-// luaModulo is checkModulo. It compares what Lua 5.1, by division, and Lua 5.4
-// make of the operands.
-func (s *sandbox) luaModulo(l *lua.LState) int {
-	s.checkNumber(l, l.Get(1))
-	s.checkNumber(l, l.Get(2))
-	left, leftOK := l.Get(1).(lua.LNumber)
-	right, rightOK := l.Get(2).(lua.LNumber)
-	if leftOK && rightOK {
-		a, b := float64(left), float64(right)
-		divided := a - math.Floor(a/b)*b
-		remainder := math.Mod(a, b)
-		if remainder*b < 0 {
-			remainder += b
-		}
-		if divided != remainder || math.IsInf(a, 0) || math.IsInf(b, 0) {
-			s.refuse(l, "%v %% %v: Lua 5.1 has another result than Lua 5.4, or none", a, b)
-		}
-		l.Push(lua.LNumber(remainder))
-		return 1
-	}
-	for i := 1; i <= 2; i++ {
-		if f := l.GetMetaField(l.Get(i), "__mod"); f != lua.LNil {
-			l.Push(f)
-			l.Push(l.Get(1))
-			l.Push(l.Get(2))
-			l.Call(2, 1)
-			return 1
-		}
-	}
-	l.RaiseError("cannot perform mod operation between %s and %s", l.Get(1).Type(), l.Get(2).Type())
-	return 0
-}

@@ -413,3 +413,24 @@ func (s *sandbox) checkConversion(l *lua.LState, verb byte, v lua.LValue) {
 		}
 	}
 }
+
+// luaModulo is checkModulo. It compares what Lua 5.1, by division, and Lua 5.4
+// make of the operands.
+func (s *sandbox) luaModulo(l *lua.LState) int {
+	s.checkNumber(l, l.Get(1))
+	s.checkNumber(l, l.Get(2))
+	left, leftOK := l.Get(1).(lua.LNumber)
+	right, rightOK := l.Get(2).(lua.LNumber)
+	if leftOK && rightOK {
+		a, b := float64(left), float64(right)
+		divided := a - math.Floor(a/b)*b
+		remainder := math.Mod(a, b)
+		if remainder*b < 0 {
+			remainder += b
+		}
+		if divided != remainder || math.IsInf(a, 0) || math.IsInf(b, 0) {
+			s.refuse(l, "%v %% %v: Lua 5.1 has another result than Lua 5.4, or none", a, b)
+		}
+	}
+	return luaRemainder(l)
+}

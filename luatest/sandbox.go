@@ -30,16 +30,19 @@ func compile(digest, source string) (*script, Error) {
 	if strings.HasPrefix(source, "#!") {
 		return nil, "ERR luatest: scripts with a shebang are not modelled"
 	}
-	proto, err := compileChunk(source, chunkName)
+	proto, err := compileChunk(source, chunkName, 0)
 	if err != nil {
 		return nil, Error(oneLine("ERR Error compiling script (new function): " + err.Error()))
 	}
 	return &script{digest: digest, source: source, proto: proto}, ""
 }
 
-// compileChunk compiles source as Lua 5.1 reads it. Errors begin with the
-// chunk's name, as it is shown, and the line.
-func compileChunk(source, shown string, instrument ...func([]ast.Stmt) []ast.Stmt) (*lua.FunctionProto, error) {
+// compileChunk compiles source as Lua 5.1 reads it, some levels deep in calls.
+// Errors begin with the chunk's name, as it is shown, and the line.
+func compileChunk(source, shown string, levels int, instrument ...func([]ast.Stmt) []ast.Stmt) (*lua.FunctionProto, error) {
+	if err := checkGrammar(source, levels); err != nil {
+		return nil, fmt.Errorf("%s:%w", shown, err)
+	}
 	chunk, err := parse.Parse(strings.NewReader(source), shown)
 	if err != nil {
 		return nil, compileError(err, source, shown)
@@ -47,14 +50,16 @@ func compileChunk(source, shown string, instrument ...func([]ast.Stmt) []ast.Stm
 	for _, put := range instrument {
 		chunk = put(chunk)
 	}
-	if err := asLua51(reflect.ValueOf(chunk)); err != nil {
+	asLua51(reflect.ValueOf(chunk))
+	chunk, err = rewrite(chunk)
+	if err != nil {
 		return nil, fmt.Errorf("%s:%w", shown, err)
 	}
 	proto, err := lua.Compile(chunk, shown)
 	if err != nil {
 		return nil, compileError(err, source, shown)
 	}
-	linkConcat(proto)
+	linkMarked(proto)
 	return proto, nil
 }
 

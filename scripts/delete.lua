@@ -3,7 +3,7 @@
 -- ARGV      reply: count or values
 -- RETURNS   count: how many of the records existed; values: each record's last value, false where there was none
 -- ERRORS    BADARG delete: ..., before any write; from the server: READONLY, NOPERM, WRONGTYPE; never OOM
--- COST      O(n log N); calls: 1 + 2 * ceil(n / 1000), for values 1 + 3 * ceil(n / 1000)
+-- COST      O(n log N); calls: 1 + 2 * ceil(n / 1000) for count, 1 + 3 * ceil(n / 1000) for values
 -- COMMANDS  MGET UNLINK ZCARD ZREM
 
 local index, reply = KEYS[1], ARGV[1]

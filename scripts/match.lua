@@ -12,8 +12,9 @@
 --                     all of them such that a key of 4096 bytes can match
 -- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: it has no live record
 -- ERRORS    BADARG match: ...; TRYAGAIN match: ..., while the slot moves; from the server: NOPERM, WRONGTYPE
--- COST      O(reads + L log N), L the leaps, at most one an entry read; calls: at most reads, and for M matches and S
---             stale ones M + 2 * S for values, 2 * M + 2 * S for records, reads + M + S for keys and count
+-- COST      O(reads + L log N), L the leaps, at most one an entry read; calls: at most 2 + reads for index,
+--             2 + reads + M + 2 * S for values, 2 + reads + 2 * M + 2 * S for records, 2 + 2 * reads + M + S for keys
+--             and count; M matches, S stale entries
 -- COMMANDS  EXISTS MGET PTTL ZRANGEBYLEX
 
 local index, want, cursor = KEYS[1], ARGV[1], ARGV[2]

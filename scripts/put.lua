@@ -10,9 +10,9 @@
 -- RETURNS   how many records were put, touched or deleted; or -i: nothing was written, because the condition of
 --             record i failed, or its action was keep and it was not live
 -- ERRORS    BADARG put: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
--- COST      O((n + e) log N), e the entries looked at for stale ones: none unless the index has grown, and at most
---             1024, where an entry counts once more for each 256 bytes; c conditions and keeps, p records put,
---             t touched, d deleted; calls: at most 1 + c + ceil(p / 500) + p + 2 * t + d + ceil(d / 1000) + 2 + 2 * e
+-- COST      O((n + e) log N); calls: at most 3 + c + ceil(p / 500) + p + 2 * t + d + ceil(d / 1000) + 2 * e;
+--             c conditions and keeps, p records put, t touched, d deleted, e index entries looked at for stale ones:
+--             none unless the index grows, and at most 1024, an entry counting once more for each 256 bytes
 -- COMMANDS  EXISTS GET PERSIST PEXPIRE SET UNLINK ZADD ZCARD ZRANDMEMBER ZRANGEBYLEX ZREM
 
 local index, count = KEYS[1], #KEYS - 1
@@ -22,9 +22,9 @@ local function refuse(...) return redis.error_reply('BADARG put: ' .. string.for
 -- One key has one spelling: no empty segment, and %XX for just the bytes that need it.
 local escapes = {} -- those known to be right
 local function is_encoded_key(member)
-  if #member > 4096 or string.find(':' .. member .. ':', '::', 1, true) then return false end
-  if string.find(member, '^[a-z0-9:A-Z._~-]+$') then return true end
-  if not string.find(member, '^[a-z0-9:A-Z._~%%-]+$') then return false end
+  if #member > 4096 or string.find(member, '::', 1, true) or string.find(member, '^:') then return false end
+  if string.find(member, '^[a-z0-9:A-Z._~-]*[a-z0-9A-Z._~-]$') then return true end
+  if not string.find(member, '^[a-z0-9:A-Z._~%%-]*[a-z0-9A-Z._~-]$') then return false end
   for escape in string.gmatch(member, '%%(.?.?)') do
     if not escapes[escape] then
       if not string.find(escape, '^[0-9A-F][0-9A-F]$') then return false end
@@ -54,27 +54,25 @@ if not tag then return refuse('KEYS[1] is not {ns}/keys') end
 if count < 1 or #ARGV ~= 3 * count then return refuse('%d arguments for %d records', #ARGV, count) end
 local prefix, verbs, ttls, first_key, seen, entries, deleted = tag .. ':', {}, {}, {}, {}, {}, {}
 for i = 1, count do
-  local key, action = KEYS[i + 1], ARGV[3 * i - 2]
+  local key, action, condition = KEYS[i + 1], ARGV[3 * i - 2], ARGV[3 * i - 1]
   local member = string.sub(key, #prefix + 1)
   if string.sub(key, 1, #prefix) ~= prefix or not is_encoded_key(member) then
     return refuse('KEYS[%d] is not %s: and an encoded key', i + 1, tag)
   end
   if seen[member] then return refuse('KEYS[%d], %s, comes twice', i + 1, member) end
   seen[member] = true
-  if i > 1 and action == ARGV[3 * i - 5] then
-    verbs[i], ttls[i] = verbs[i - 1], ttls[i - 1]
-  else
-    verbs[i], ttls[i] = parse_action(action)
+  local verb = verbs[action]
+  if not verb then
+    verb, ttls[action] = parse_action(action)
+    if not verb then return refuse('ARGV[%d] is no action, such as 60000, never or delete', 3 * i - 2) end
+    verbs[action], first_key[verb] = verb, first_key[verb] or key
   end
-  local verb = verbs[i]
-  if not verb then return refuse('ARGV[%d] is no action, such as 60000, never or delete', 3 * i - 2) end
-  if not is_condition(ARGV[3 * i - 1]) then
+  if condition ~= '*' and not is_condition(condition) then
     return refuse('ARGV[%d] is no condition: * - + =BYTES #SHA1', 3 * i - 1)
   end
-  if verb ~= 'put' and ARGV[3 * i] ~= '' then return refuse('ARGV[%d], a value, is not empty for %s', 3 * i, verb) end
-  first_key[verb] = first_key[verb] or key
-  if verb == 'put' then entries[#entries + 1], entries[#entries + 2] = '0', member end
-  if verb == 'delete' then deleted[#deleted + 1] = member end
+  if verb == 'put' then entries[#entries + 1], entries[#entries + 2] = '0', member
+  elseif ARGV[3 * i] ~= '' then return refuse('ARGV[%d], a value, is not empty for %s', 3 * i, verb)
+  elseif verb == 'delete' then deleted[#deleted + 1] = member end
 end
 
 -- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand.
@@ -87,18 +85,20 @@ local lacking = lacks('put', 'SET', first_key.put, '')
   or lacks('delete', 'UNLINK', first_key.delete) or lacks('delete', 'ZREM', index, '')
 if lacking then return redis.error_reply('NOPERM put: the user may not call ' .. lacking) end
 
--- Read. A foreign key in the place of the index is found out here, before anything is written.
-local size = redis.call('ZCARD', index)
+-- Read. A foreign key in the place of the index is found out before a record is gone: here, or by the ZADD.
+if #entries == 0 then redis.call('ZCARD', index) end
 for i = 1, count do
-  local key, condition, keeps = KEYS[i + 1], ARGV[3 * i - 1], ttls[i] == 'keep'
-  local kind = string.sub(condition, 1, 1)
-  local exists = (keeps or kind == '-' or kind == '+') and redis.call('EXISTS', key)
-  local fails = exists == 0 and (keeps or kind == '+') or exists == 1 and kind == '-'
-  if not fails and (kind == '=' or kind == '#') then
-    local value = redis.call('GET', key)
-    fails = (value and kind == '#' and redis.sha1hex(value) or value) ~= string.sub(condition, 2)
+  local key, condition, keeps = KEYS[i + 1], ARGV[3 * i - 1], ttls[ARGV[3 * i - 2]] == 'keep'
+  if keeps or condition ~= '*' then
+    local kind = string.sub(condition, 1, 1)
+    local exists = (keeps or kind == '-' or kind == '+') and redis.call('EXISTS', key)
+    local fails = exists == 0 and (keeps or kind == '+') or exists == 1 and kind == '-'
+    if not fails and (kind == '=' or kind == '#') then
+      local value = redis.call('GET', key)
+      fails = (value and kind == '#' and redis.sha1hex(value) or value) ~= string.sub(condition, 2)
+    end
+    if fails then return -i end
   end
-  if fails then return -i end
 end
 
 -- Write: index before record, but to delete record before index, so that no live record is ever unknown to the index.
@@ -108,7 +108,8 @@ for first = 1, #entries, 1000 do
   added = added + redis.call('ZADD', index, unpack(entries, first, math.min(first + 999, #entries)))
 end
 for i = 1, count do
-  local key, verb, ttl, value = KEYS[i + 1], verbs[i], ttls[i], ARGV[3 * i]
+  local key, action, value = KEYS[i + 1], ARGV[3 * i - 2], ARGV[3 * i]
+  local verb, ttl = verbs[action], ttls[action]
   if verb == 'put' and ttl == 'never' then redis.call('SET', key, value)
   elseif verb == 'put' and ttl == 'keep' then redis.call('SET', key, value, 'KEEPTTL')
   elseif verb == 'put' then redis.call('SET', key, value, 'PX', ttl)
@@ -120,30 +121,34 @@ for first = 1, #deleted, 1000 do
   redis.call('ZREM', index, unpack(deleted, first, math.min(first + 999, #deleted)))
 end
 
--- Collect: for each 32 entries that the index has grown by, look at 16. By chance, or a lock that is taken and released
--- at one size would pay each time. The look goes on while many are stale, as stale entries lie together.
+-- Collect: look at entries from a random place, one for each four that the index has grown by; drop the stale ones.
+-- Each of these buys a look at six more, as stale ones lie together. It comes to a look by size and by chance: a lock
+-- that is taken and released at one size of the index does not pay for one each time.
 local function collect()
-  local growth = math.floor((size + added) / 8) - math.floor(size / 8)
+  local size = redis.call('ZCARD', index)
+  local growth = math.floor(size / 8) - math.floor((size - added) / 8)
   if growth == 0 then return end
   local place = redis.call('ZRANDMEMBER', index)
   local chance = tonumber(string.sub(redis.sha1hex(place), 1, 1), 16) % 4
-  local from, looks, work = '[' .. place, math.floor((growth + chance) / 4), 0
-  while looks > 0 and work <= 752 do
-    local members = redis.call('ZRANGEBYLEX', index, from, '+', 'LIMIT', 0, 16)
+  local from, looks, work = '[' .. place, 8 * math.floor((growth + chance) / 4), 0
+  while looks > 0 and work <= 888 do -- 8 entries of 4,096 bytes count 136: 1,024 at most
+    local members = redis.call('ZRANGEBYLEX', index, from, '+', 'LIMIT', 0, 8)
     local names, gone = { index }, {}
     for i, member in ipairs(members) do
       names[i + 1], work = prefix .. member, work + 1 + math.floor(#member / 256)
     end
     -- With the index: alone, a key that is yet to come to a node which its slot moves to would pass for gone.
-    if redis.call('EXISTS', unpack(names)) < #names then
+    local live = redis.call('EXISTS', unpack(names)) - 1
+    if live < #members then
       for i, member in ipairs(members) do
-        if redis.call('EXISTS', names[i + 1], index) == 1 then gone[#gone + 1] = member end
+        if live == 0 or redis.call('EXISTS', names[i + 1], index) == 1 then gone[#gone + 1] = member end
       end
       redis.call('ZREM', index, unpack(gone))
     end
-    if 8 * #gone <= #members then looks = looks - 1 end
-    from = #members == 16 and '(' .. members[16] or '-'
+    looks = looks - 8 + 6 * #gone
+    from = members[8] and '(' .. members[8] or '-'
   end
 end
-pcall(collect) -- All is written. A user who may not see the records of others, or a slot that moves, fails no put.
+-- All is written. A user who may not see the records of others, or a slot that moves, fails no put.
+if added > 0 then pcall(collect) end
 return done

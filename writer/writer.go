@@ -34,8 +34,8 @@ type Options struct {
 // Writer does operations on a Cache in the background, in each shard in the order
 // of its calls. Consecutive calls are merged into one Apply, up to
 // Options.CallRecords and CallBytes of the Cache and up to a key that comes twice.
-// Operations with a condition go alone. The operations of one call are never
-// split. A Writer is safe for concurrent use.
+// Operations with a condition, or KeepTTL, go alone. The operations of one call are
+// never split. A Writer is safe for concurrent use.
 type Writer struct {
 	cache   *wildkey.Cache
 	options Options
@@ -50,7 +50,7 @@ type Writer struct {
 // write is one element of the queue: the operations of a call, or a flush.
 type write struct {
 	ops     []wildkey.Op
-	names   map[string]bool // of their records
+	names   map[string]bool // their encoded keys
 	bytes   int
 	shard   int
 	alone   bool            // it has a condition, which must not hold up others
@@ -95,8 +95,8 @@ func (w *Writer) Apply(ctx context.Context, ops ...wildkey.Op) error {
 	item := write{ops: slices.Clone(ops), names: map[string]bool{}, shard: w.cache.Layout().Shard(ops[0].Key())}
 	for _, op := range ops {
 		name := op.Key().String()
-		if item.names[name] {
-			return fmt.Errorf("%w: the key %s comes twice", wildkey.ErrBadArgument, name)
+		if item.names[name] { // put.lua would refuse it, and with it the calls that it is merged with
+			return fmt.Errorf("%w: %s comes twice", wildkey.ErrBadArgument, name)
 		}
 		item.names[name] = true
 		item.bytes += op.Bytes()
@@ -182,24 +182,19 @@ func (w *Writer) merge(pending map[int]write, next write) bool {
 		limits := w.cache.Options()
 		bytes := waiting.bytes + next.bytes
 		if waiting.alone || next.alone || bytes > limits.CallBytes ||
-			len(waiting.ops)+len(next.ops) > limits.CallRecords || sharesKey(waiting, next) {
+			len(waiting.ops)+len(next.ops) > limits.CallRecords {
 			return false
+		}
+		for name := range next.names {
+			if waiting.names[name] {
+				return false
+			}
 		}
 		maps.Copy(waiting.names, next.names)
 		next.ops, next.names, next.bytes = append(waiting.ops, next.ops...), waiting.names, bytes
 	}
 	pending[next.shard] = next
 	return true
-}
-
-// sharesKey reports whether both have an operation on one record.
-func sharesKey(a, b write) bool {
-	for name := range b.names {
-		if a.names[name] {
-			return true
-		}
-	}
-	return false
 }
 
 func (w *Writer) report(flush write) {

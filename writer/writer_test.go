@@ -16,32 +16,32 @@ import (
 
 	"github.com/wildkey/wildkey"
 	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/writer"
 )
 
-// gate holds up scripts that write until it is opened, and lists them.
+var ctx = context.Background()
+
+// gate holds up calls of put.lua until it is opened, and lists them.
 type gate struct {
 	entered chan struct{} // receives once a script has come to the gate
 	open    chan struct{}
 
 	mu    sync.Mutex
-	calls []string // "put 3": a call of put.lua with three records
+	calls []int // the records of each
 }
 
 func newGate(client *redis.Client) *gate {
 	g := &gate{entered: make(chan struct{}, 1000), open: make(chan struct{})}
-	names := map[any]string{}
-	for _, script := range wildkey.Scripts() {
-		names[script.SHA1] = script.Name
-	}
+	put := wildkey.Scripts()[2].SHA1
 	client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
-		if cmd.Name() != "evalsha" || names[cmd.Args()[1]] == "match" { // so Redis 6.2 runs it
+		if cmd.Name() != "evalsha" || cmd.Args()[1] != put {
 			return nil
 		}
 		g.entered <- struct{}{}
 		<-g.open
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		g.calls = append(g.calls, fmt.Sprintf("%s %d", names[cmd.Args()[1]], cmd.Args()[2].(int)-2))
+		g.calls = append(g.calls, cmd.Args()[2].(int)-1)
 		return nil
 	}))
 	return g
@@ -52,7 +52,7 @@ func TestWriterKeepsOrderAndMerges(t *testing.T) {
 		cache := b.Cache(t, wildkey.Options{CallRecords: 4})
 		backend.Must(t, cache.Load(ctx))
 		g := newGate(b.Client)
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		w := writer.New(cache, writer.Options{})
 		key := func(n int) wildkey.Key { return wildkey.K("k", n) }
 
 		backend.Must(t, w.Put(ctx, backend.Rec(key(0), "first")))
@@ -60,9 +60,11 @@ func TestWriterKeepsOrderAndMerges(t *testing.T) {
 		backend.Must(t, w.Put(ctx, backend.Rec(key(1), "second")))
 		backend.Must(t, w.Put(ctx, backend.Rec(key(2), "a"), backend.Rec(key(3), "a")))
 		backend.Must(t, w.Put(ctx, backend.Rec(key(2), "b")))
-		backend.Must(t, w.Put(ctx, backend.Rec(key(4), "x"), backend.Rec(key(5), "x"))) // a fifth and sixth record
+		backend.Must(t, w.Put(ctx, backend.Rec(key(4), "x"), backend.Rec(key(5), "x")))
 		backend.Must(t, w.Delete(ctx, key(4)))
 		backend.Must(t, w.Delete(ctx, key(5)))
+		backend.Must(t, w.Apply(ctx, wildkey.OpTouch(key(0), wildkey.NoExpiry), wildkey.OpDelete(key(9))))
+		backend.Must(t, w.Put(ctx, backend.Rec(key(6), "fifth")))
 		backend.Must(t, w.Put(ctx, wildkey.Record{Key: key(4), Value: []byte("again"), If: wildkey.Absent()}))
 		backend.Must(t, w.Put(ctx, backend.Rec(key(5), "last")))
 		close(g.open)
@@ -70,54 +72,55 @@ func TestWriterKeepsOrderAndMerges(t *testing.T) {
 
 		got, err := cache.Collect(ctx, wildkey.MustParsePattern("**"))
 		backend.Must(t, err)
-		if diff := cmp.Diff([]string{"k:0=first", "k:1=second", "k:2=b", "k:3=a", "k:4=again", "k:5=last"}, backend.Entries(got)); diff != "" {
+		if diff := cmp.Diff([]string{"k:0=first", "k:1=second", "k:2=b", "k:3=a", "k:4=again", "k:5=last", "k:6=fifth"}, backend.Entries(got)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
-		if diff := cmp.Diff("put 1, put 4, put 2, delete 2, put 1, put 1", strings.Join(g.calls, ", ")); diff != "" {
+		if diff := cmp.Diff([]int{1, 3, 3, 4, 1, 1, 1}, g.calls); diff != "" {
 			t.Errorf("calls (-want +got)\n%s", diff)
 		}
 		backend.Must(t, w.Close())
 	})
 }
 
-func TestWriterReportsErrorsWithTheirRecords(t *testing.T) {
+func TestWriterReportsErrorsWithTheirOperations(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{})
 		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("there"), "old")))
-		type failure struct {
-			err     error
-			records []wildkey.Record
-			keys    []wildkey.Key
-		}
-		var failures []failure
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{OnError: func(err error, records []wildkey.Record, keys []wildkey.Key) {
-			failures = append(failures, failure{err, records, keys})
+		var errs []error
+		var failed []string
+		w := writer.New(cache, writer.Options{OnError: func(err error, ops []wildkey.Op) {
+			errs = append(errs, err)
+			for _, op := range ops {
+				failed = append(failed, op.Key().String())
+			}
 		}})
 		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("there"), Value: []byte("new"), If: wildkey.Absent()}))
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("fine"), "v")))
 		backend.Must(t, w.Flush(ctx))
-		if len(failures) != 1 || !errors.Is(failures[0].err, wildkey.ErrCondition) ||
-			len(failures[0].records) != 1 || failures[0].records[0].Key.String() != "there" || failures[0].keys != nil {
-			t.Errorf("after a failed condition: %+v", failures)
+		if len(errs) != 1 || !errors.Is(errs[0], wildkey.ErrCondition) || !slices.Equal(failed, []string{"there"}) {
+			t.Errorf("after a failed condition: %v, %v", errs, failed)
 		}
 		if value, err := cache.Get(ctx, wildkey.K("fine")); string(value) != "v" || err != nil {
 			t.Errorf("the put behind the failed one: %q, %v", value, err)
 		}
 
+		errs, failed = nil, nil
 		b.LimitMemory(t, "1")
-		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("more"), "v")))
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("more"), "v"), backend.Rec(wildkey.K("most"), "v")))
+		backend.Must(t, w.Flush(ctx))
+		backend.Must(t, w.Apply(ctx, wildkey.OpTouch(wildkey.K("there"), time.Hour)))
 		backend.Must(t, w.Flush(ctx))
 		b.LimitMemory(t, "0")
-		if len(failures) != 2 || !redis.IsOOMError(failures[1].err) || failures[1].records[0].Key.String() != "more" {
-			t.Errorf("after a full server: %+v", failures)
+		if len(errs) != 1 || !redis.IsOOMError(errs[0]) || !slices.Equal(failed, []string{"more", "most"}) {
+			t.Errorf("after a full server: %v, %v", errs, failed)
 		}
 
-		b.Do(t, "DEL", "{test}/keys")
+		errs, failed = nil, nil
 		b.Do(t, "SET", "{test}/keys", "foreign")
 		backend.Must(t, w.Delete(ctx, wildkey.K("fine")))
 		backend.Must(t, w.Close())
-		if len(failures) != 3 || !redis.HasErrorPrefix(failures[2].err, "WRONGTYPE") || failures[2].keys[0].String() != "fine" {
-			t.Errorf("after a failed delete: %+v", failures)
+		if len(errs) != 1 || !redis.HasErrorPrefix(errs[0], "WRONGTYPE") || !slices.Equal(failed, []string{"fine"}) {
+			t.Errorf("after a failed delete: %v, %v", errs, failed)
 		}
 	})
 }
@@ -125,7 +128,7 @@ func TestWriterReportsErrorsWithTheirRecords(t *testing.T) {
 func TestWriterWithoutOnError(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{})
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		w := writer.New(cache, writer.Options{})
 		backend.Must(t, w.Put(ctx, wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present()}))
 		if err := w.Flush(ctx); !errors.Is(err, wildkey.ErrCondition) {
 			t.Errorf("Flush: %v, want the error of the put", err)
@@ -142,19 +145,25 @@ func TestWriterWithoutOnError(t *testing.T) {
 
 func TestWriterRefusesBadArgumentsAtOnce(t *testing.T) {
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-		w := wildkey.NewWriter(b.Cache(t, wildkey.Options{}), wildkey.WriterOptions{})
+		w := writer.New(b.Cache(t, wildkey.Options{}), writer.Options{})
 		if err := w.Put(ctx, backend.Rec(wildkey.K(""), "v")); !errors.Is(err, wildkey.ErrInvalidKey) {
 			t.Errorf("Put: %v", err)
 		}
 		if err := w.Delete(ctx, wildkey.K("a", "")); !errors.Is(err, wildkey.ErrInvalidKey) {
 			t.Errorf("Delete: %v", err)
 		}
+		if err := w.Apply(ctx, wildkey.OpTouch(wildkey.K("a"), 0)); !errors.Is(err, wildkey.ErrInvalidTTL) {
+			t.Errorf("Apply: %v", err)
+		}
+		if err := w.Apply(ctx); err != nil {
+			t.Errorf("Apply of nothing: %v", err)
+		}
 		backend.Must(t, w.Close())
 		backend.Must(t, w.Close())
-		if err := w.Put(ctx, backend.Rec(wildkey.K("a"), "v")); err != wildkey.ErrClosed {
+		if err := w.Put(ctx, backend.Rec(wildkey.K("a"), "v")); err != writer.ErrClosed {
 			t.Errorf("Put after Close: %v", err)
 		}
-		if err := w.Flush(ctx); err != wildkey.ErrClosed {
+		if err := w.Flush(ctx); err != writer.ErrClosed {
 			t.Errorf("Flush after Close: %v", err)
 		}
 	})
@@ -164,7 +173,7 @@ func TestWriterHoldsBackWhenTheQueueIsFull(t *testing.T) {
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{})
 		g := newGate(b.Client)
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{Queue: 2})
+		w := writer.New(cache, writer.Options{Queue: 2})
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
 		<-g.entered
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("b"), "v")))
@@ -188,7 +197,7 @@ func TestWriterHoldsBackWhenTheQueueIsFull(t *testing.T) {
 func TestWriterUnderConcurrentUse(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{CallRecords: 16})
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{Queue: 8})
+		w := writer.New(cache, writer.Options{Queue: 8})
 		var group sync.WaitGroup
 		for caller := range 8 {
 			group.Add(1)
@@ -241,7 +250,7 @@ func TestWriterOnShards(t *testing.T) {
 			t.Fatal("the two lie together")
 		}
 		g := newGate(b.Client)
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		w := writer.New(cache, writer.Options{})
 		backend.Must(t, w.Put(ctx, backend.Rec(a(0), "first")))
 		<-g.entered
 		backend.Must(t, w.Put(ctx, backend.Rec(a(1), "1"))) // these go as one call for each shard
@@ -249,7 +258,7 @@ func TestWriterOnShards(t *testing.T) {
 		backend.Must(t, w.Put(ctx, backend.Rec(a(0), "second")))
 		backend.Must(t, w.Delete(ctx, c(7)))
 		backend.Must(t, w.Put(ctx, backend.Rec(a(2), "2")))
-		backend.Must(t, w.Put(ctx, backend.Rec(c(7), "7"))) // behind the deletes; the next two merge with others of their shards
+		backend.Must(t, w.Put(ctx, backend.Rec(c(7), "7"))) // the call is full: both shards are sent
 		backend.Must(t, w.Put(ctx, backend.Rec(a(3), "3")))
 		backend.Must(t, w.Put(ctx, backend.Rec(c(8), "8")))
 		waiting, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
@@ -264,7 +273,7 @@ func TestWriterOnShards(t *testing.T) {
 		backend.WantAll(t, cache, "**", "a:0=second", "a:1=1", "a:2=2", "a:3=3", "a:4=4", "c:7=7", "c:8=8")
 		slices.Sort(g.calls[1:3])
 		slices.Sort(g.calls[3:5])
-		if diff := cmp.Diff("put 1, delete 3, put 3, put 1, put 2, put 1", strings.Join(g.calls, ", ")); diff != "" {
+		if diff := cmp.Diff([]int{1, 3, 3, 1, 2, 1}, g.calls); diff != "" {
 			t.Errorf("calls (-want +got)\n%s", diff)
 		}
 	})
@@ -276,7 +285,7 @@ func TestWriterKeepsTheFirstError(t *testing.T) {
 		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("c"), "old"), backend.Rec(wildkey.K("changed"), "old")))
 		b.Do(t, "HSET", "{test}:hash", "f", "v")
 		g := newGate(b.Client)
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		w := writer.New(cache, writer.Options{})
 		failing := wildkey.Record{Key: wildkey.K("a"), If: wildkey.Present()}
 		failingOtherwise := wildkey.Record{Key: wildkey.K("hash"), If: wildkey.Equal(nil)}
 		records, keys := []wildkey.Record{backend.Rec(wildkey.K("b"), "v")}, []wildkey.Key{wildkey.K("c")}
@@ -312,11 +321,11 @@ func TestWriterKeepsTheFirstError(t *testing.T) {
 func TestWriterClosesWhileOthersWait(t *testing.T) {
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
 		g := newGate(b.Client)
-		var w *wildkey.Writer
+		var w *writer.Writer
 		var late error
 		closing := make(chan struct{})
-		w = wildkey.NewWriter(b.Cache(t, wildkey.Options{}), wildkey.WriterOptions{Queue: 1,
-			OnError: func(error, []wildkey.Record, []wildkey.Key) {
+		w = writer.New(b.Cache(t, wildkey.Options{}), writer.Options{Queue: 1,
+			OnError: func(error, []wildkey.Op) {
 				<-closing
 				late = w.Put(ctx, backend.Rec(wildkey.K("retry"), "v"))
 			}})
@@ -331,14 +340,14 @@ func TestWriterClosesWhileOthersWait(t *testing.T) {
 			t.Error("Put on a full queue: no error")
 		}
 		for { // until Close has begun
-			if err := w.Put(short, backend.Rec(wildkey.K("c"), "v")); errors.Is(err, wildkey.ErrClosed) {
+			if err := w.Put(short, backend.Rec(wildkey.K("c"), "v")); errors.Is(err, writer.ErrClosed) {
 				break
 			}
 		}
 		close(closing)
 		close(g.open)
 		backend.Must(t, <-closed)
-		if !errors.Is(late, wildkey.ErrClosed) {
+		if !errors.Is(late, writer.ErrClosed) {
 			t.Errorf("Put from OnError while closing: %v", late)
 		}
 	})
@@ -351,7 +360,7 @@ func TestWriterMergesWithinBounds(t *testing.T) {
 		cache := b.Cache(t, wildkey.Options{CallBytes: 10_000})
 		backend.Must(t, cache.Load(ctx))
 		g := newGate(b.Client)
-		w := wildkey.NewWriter(cache, wildkey.WriterOptions{})
+		w := writer.New(cache, writer.Options{})
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("first"), "v")))
 		<-g.entered // while it is under way the others gather
 		for n, size := range []int{3_000, 3_000, 3_000, 3_000, 50_000, 1, 1, 9_000, 900, 900} {
@@ -359,16 +368,82 @@ func TestWriterMergesWithinBounds(t *testing.T) {
 		}
 		close(g.open)
 		backend.Must(t, w.Close())
-		if diff := cmp.Diff("put 1, put 3, put 1, put 1, put 4, put 1", strings.Join(g.calls, ", ")); diff != "" {
+		if diff := cmp.Diff([]int{1, 3, 1, 1, 4, 1}, g.calls); diff != "" {
 			t.Errorf("calls (-want +got)\n%s", diff)
 		}
+	})
+}
+
+// TestWriterSendsConditionsAlone, so that one that fails fails nothing else.
+func TestWriterSendsConditionsAlone(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{})
+		backend.Must(t, cache.Load(ctx))
+		g := newGate(b.Client)
+		var failed []string
+		w := writer.New(cache, writer.Options{OnError: func(err error, ops []wildkey.Op) {
+			for _, op := range ops {
+				failed = append(failed, fmt.Sprint(op.Key(), errors.Is(err, wildkey.ErrCondition)))
+			}
+		}})
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("first"), "v")))
+		<-g.entered
+		want := []string{"first=v"}
+		for n, record := range []wildkey.Record{
+			{If: wildkey.Present()}, {If: wildkey.Equal(nil)}, {If: wildkey.EqualSHA1(strings.Repeat("0", 40))}, {TTL: wildkey.KeepTTL},
+		} {
+			record.Key = wildkey.K("fails", n)
+			backend.Must(t, w.Put(ctx, record))
+			backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("fine", n), "v")))
+			want = slices.Insert(want, n, fmt.Sprintf("fine:%d=v", n))
+		}
+		close(g.open)
+		backend.Must(t, w.Close())
+		if diff := cmp.Diff([]string{"fails:0 true", "fails:1 true", "fails:2 true", "fails:3 true"}, failed); diff != "" {
+			t.Errorf("failures (-want +got)\n%s", diff)
+		}
+		backend.WantAll(t, cache, "**", want...)
+	})
+}
+
+// TestWriterNamesNoKeyTwice in one call: calls that share a key are not merged, and
+// one that has a key twice is refused at once, before it could fail others.
+func TestWriterNamesNoKeyTwice(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache, a, c := b.Cache(t, wildkey.Options{}), wildkey.K("a"), wildkey.K("c")
+		backend.Must(t, cache.Load(ctx))
+		g := newGate(b.Client)
+		w := writer.New(cache, writer.Options{})
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("first"), "v")))
+		<-g.entered
+		backend.Must(t, w.Put(ctx, backend.Rec(a, "1")))
+		for name, err := range map[string]error{
+			"Put":    w.Put(ctx, backend.Rec(c, "1"), backend.Rec(c, "2")),
+			"Delete": w.Delete(ctx, c, a, c),
+			"Apply":  w.Apply(ctx, wildkey.OpPut(backend.Rec(c, "1")), wildkey.OpTouch(c, time.Hour)),
+		} {
+			if !errors.Is(err, wildkey.ErrBadArgument) || !strings.Contains(err.Error(), "c comes twice") {
+				t.Errorf("%s of a key that comes twice: %v", name, err)
+			}
+		}
+		backend.Must(t, w.Put(ctx, backend.Rec(c, "1")))
+		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("d"), "1"), backend.Rec(a, "2")))
+		backend.Must(t, w.Delete(ctx, c))
+		backend.Must(t, w.Delete(ctx, a))
+		backend.Must(t, w.Put(ctx, backend.Rec(a, "3")))
+		close(g.open)
+		backend.Must(t, w.Close())
+		if diff := cmp.Diff([]int{1, 2, 3, 1, 1}, g.calls); diff != "" {
+			t.Errorf("calls (-want +got)\n%s", diff)
+		}
+		backend.WantAll(t, cache, "**", "a=3", "d=1", "first=v")
 	})
 }
 
 // TestWriterRefusesTwoShards at once, as no call could write to both.
 func TestWriterRefusesTwoShards(t *testing.T) {
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-		w := wildkey.NewWriter(b.Cache(t, wildkey.Options{Shards: 7}), wildkey.WriterOptions{})
+		w := writer.New(b.Cache(t, wildkey.Options{Shards: 7}), writer.Options{})
 		here, there := wildkey.K("a"), wildkey.K("c")
 		if here.Shard(7, 1) == there.Shard(7, 1) {
 			t.Fatal("the two keys lie together")

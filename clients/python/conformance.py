@@ -8,7 +8,6 @@ import json
 import os
 import re
 import sys
-import time
 from urllib.parse import quote, unquote_to_bytes
 
 import redis
@@ -55,7 +54,7 @@ def check_vectors(path):
     if raw.execute_command("DBSIZE"):
         sys.exit("the server of REDIS_URL is not empty, and the calls begin with FLUSHALL")
     for row in vectors["calls"]:
-        words = [_time_of(word) for word in row["command"]]
+        words = row["command"]
         try:
             if words[0] in (b"EVALSHA", b"EVALSHA_RO"):
                 first = 3 + int(words[2])
@@ -80,13 +79,6 @@ def _bytes_of(value):
     if isinstance(value, dict):  # of a row: its names are plain text
         return {name: _bytes_of(item) for name, item in value.items()}
     return value
-
-
-def _time_of(word):
-    """@+60000 as the time that it stands for; another word as it is."""
-    if re.fullmatch(rb"@[+-][0-9]+", word):
-        return b"%d" % (time.time() * 1000 + int(word[1:]))
-    return word
 
 
 def run_lines(namespace, page_limit, preloaded=""):

@@ -23,7 +23,7 @@ forms='
 		else escape end) | join("");
 	def encoded: bytes("%" + hex);
 	def octal: explode | map("\\0\(. / 64 | floor)\(. / 8 % 8 | floor)\(. % 8)") | join("");
-	def word: if test("^@[+-][0-9]+$") then . else "\"" + bytes("\\x" + hex) + "\"" end;
+	def word: "\"" + bytes("\\x" + hex) + "\"";
 	def printed: "\"" + (explode | map(
 		{"7": "\\a", "8": "\\b", "9": "\\t", "10": "\\n", "13": "\\r", "34": "\\\"", "92": "\\\\"}[tostring] //
 		if . < 32 or . > 126 then "\\x" + (hex | ascii_downcase) else [.] | implode end) | join("")) + "\"";
@@ -77,14 +77,10 @@ tag() { # NAMESPACE SHARD SHARDS LEADING TAG
 }
 
 command() { # CASE VERB WORDS WANT
-	name=$1 verb=$2 want=$4 words=
-	for word in $3; do
-		case $word in @*) word=$(($(date +%s)000 + ${word#@})) ;; esac
-		words="$words $word"
-	done
+	name=$1 verb=$2 words=$3 want=$4
 	case $verb in
 	EVALSHA*) got=$(wildkey call "${verb#* }" "$words" 2>&1) ;;
-	*) got=$(printf '%s\n' "$verb$words" | redis-cli -u "$REDIS_URL" --no-raw) ;;
+	*) got=$(printf '%s\n' "$verb $words" | redis-cli -u "$REDIS_URL" --no-raw) ;;
 	esac
 	case $got in 'wildkey.sh: '*) got="(error) ${got#wildkey.sh: *.lua: }" ;; esac
 	# A status is printed without quotes, and is text like any in the vectors.

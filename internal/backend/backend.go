@@ -20,6 +20,9 @@ import (
 
 var ctx = context.Background()
 
+// patience is for a command of a million entries, and for a machine that is busy.
+const patience = time.Minute
+
 // Backend is a server that one test has to itself: the engine of luatest, or
 // a process of a Redis or Valkey.
 type Backend struct {
@@ -42,7 +45,7 @@ func OnEngine(t *testing.T, test func(t *testing.T, b *Backend)) {
 	t.Helper()
 	engine := luatest.New()
 	t.Cleanup(func() { engine.Close() })
-	b := &Backend{Client: engine.Client(), Engine: engine}
+	b := &Backend{Client: engine.Client().WithTimeout(patience), Engine: engine}
 	t.Cleanup(func() { b.Client.Close() })
 	test(t, b)
 	b.CheckInvariant(t)
@@ -52,8 +55,7 @@ func OnEngine(t *testing.T, test func(t *testing.T, b *Backend)) {
 func OnServers(t *testing.T, test func(t *testing.T, b *Backend), options ...string) {
 	t.Helper()
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
-		// A minute, for a command of a million entries, and for a machine that is busy.
-		client := redis.NewClient(&redis.Options{Addr: server.Addr, ReadTimeout: time.Minute, WriteTimeout: time.Minute})
+		client := redis.NewClient(&redis.Options{Addr: server.Addr, ReadTimeout: patience, WriteTimeout: patience})
 		t.Cleanup(func() { client.Close() })
 		b := &Backend{Client: client, Server: server}
 		test(t, b)

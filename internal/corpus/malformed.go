@@ -39,7 +39,7 @@ func malformedPuts() []Call {
 		{[]string{"{{t}}/keys", "{{t}}:a"}, []any{"1000", "*", "v"}},
 		on("{t}:a"), on("{t}:a", "1000"), on("{t}:a", "1000", "*"), on("{t}:a", "1000", "*", "v", "*"),
 		two("{t}/keys", "{t}:a", "{t}:b", "1000", "*", "v"),
-		// What is wrong is in the second record: nothing is written of the first.
+		// The second record is wrong, and nothing is written of the first.
 		two("{t}/keys", "{t}:b", "{t}:c", "1000", "*", "v", "x", "*", "v"),
 		two("{t}/keys", "{t}:b", "{t}:c", "1000", "*", "v", "1000", "x", "v"),
 		two("{t}/keys", "{t}:b", "{u}:c", "1000", "*", "v", "1000", "*", "v"),

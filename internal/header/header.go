@@ -63,36 +63,23 @@ func CalledCommands(t testing.TB, script wildkey.Script) []string {
 	return slices.Sorted(maps.Keys(written))
 }
 
-// A formula of a COST line, as in "1 + 2 * ceil(n / 1000)".
-const formula = `((?:\w+|ceil\(\w+ / \d+\))(?: [+*] (?:ceil\(\w+ / \d+\)|\w+))*)`
-
-var (
-	callFormula = regexp.MustCompile(`calls: (?:at most )?` + formula)
-	insteadFor  = regexp.MustCompile(`, for (\w+) ` + formula)
-	moreFor     = regexp.MustCompile(formula + ` for ([a-z]+(?: and [a-z]+)?)`)
-)
-
 // CallBudget is the number of redis.calls that the COST line of a script names,
 // worked out by the backend for variables that locals assigns, as in
-// "local n, M = 3, 2". reply is the reply that the call asks for, where the COST
-// line tells replies apart: "values" of delete.lua, a want of match.lua.
+// "local n, M = 3, 2". The line names one formula, "calls: at most 2 * n", or one
+// for each reply that a call may ask for, "calls: n for count, n + M for keys and
+// values".
 func CallBudget(t testing.TB, b *backend.Backend, script, locals, reply string) int {
 	t.Helper()
 	cost := Text(corpus.Script(script), "COST")
-	found := callFormula.FindStringSubmatch(cost)
-	if found == nil {
-		t.Fatalf("the COST of %s.lua names no calls", script)
-	}
-	calls := found[1]
-	for _, other := range insteadFor.FindAllStringSubmatch(cost, -1) {
-		if other[1] == reply {
-			calls = other[2]
+	_, calls, _ := strings.Cut(cost, "calls: ")
+	calls, _, _ = strings.Cut(calls, ";")
+	for _, formula := range strings.Split(calls, ", ") {
+		formula = strings.TrimPrefix(strings.TrimPrefix(formula, "and "), "at most ")
+		formula, replies, some := strings.Cut(formula, " for ")
+		if !some || slices.Contains(strings.Split(replies, " and "), reply) {
+			return int(b.Do(t, "EVAL", "local ceil = math.ceil; "+locals+"; return "+formula, 0).(int64))
 		}
 	}
-	for _, more := range moreFor.FindAllStringSubmatch(cost, -1) {
-		if slices.Contains(strings.Split(more[2], " and "), reply) {
-			calls += " + " + more[1]
-		}
-	}
-	return int(b.Do(t, "EVAL", "local ceil = math.ceil; "+locals+"; return "+calls, 0).(int64))
+	t.Fatalf("%s.lua, COST: %s: it names no calls for %s", script, cost, reply)
+	return 0
 }

@@ -19,7 +19,7 @@ import (
 var clusterOptions = []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "3000"}
 
 // clusterPatience is how long a cluster may take to agree on anything.
-const clusterPatience = time.Minute
+const clusterPatience = 5 * time.Minute
 
 // Cluster is a Redis Cluster of servers on this machine.
 type Cluster struct {

@@ -1,7 +1,8 @@
 -- Replays recorded runs of one script, on any version of Lua: the redis.call here expects the calls of the recording
 -- and answers as it did, and the reply must be the one recorded. The test that runs this puts before it
 --   local source, runs = "...", {
---     { case = "...", KEYS = {...}, ARGV = {...}, reply = "in RESP2", calls = { { args = {...}, reply = ... }, ... } },
+--     { case = "...", KEYS = {...}, ARGV = {...}, reply = "in RESP2",
+--       calls = { { args = {...}, reply = ... }, ... }, sha1 = { [TEXT IN A REPLY] = DIGEST, ... } },
 --     ... }
 
 local function describe(args)
@@ -53,7 +54,7 @@ local function environment(run)
   globals.redis = {
     error_reply = function(text) return { err = text } end,
     acl_check_cmd = function() return true end,
-    status_reply = function(text) return { ok = text } end,
+    sha1hex = function(text) return run.sha1[text] or error('asks for the digest of what it was not given') end,
     pcall = answer,
     call = function(...)
       local reply = answer(...)

@@ -49,6 +49,7 @@ type auditedScript struct {
 	FullServer                   string // what it does there
 	Access                       []access
 	Commands, Functions          []string // of Redis and of the table redis
+	Collecting                   []string // those of the commands that only put.lua's collecting calls
 	Refusals                     []string // replies written out in the source
 	ServerErrors                 []string // codes
 	Calls                        int      // commands in one call, at default bounds
@@ -130,7 +131,8 @@ func auditOf(t *testing.T, script wildkey.Script, bounds bounds) auditedScript {
 
 	code := regexp.MustCompile(`--.*|'(?:[^'\\]|\\.)*'`).ReplaceAllString(script.Source, "")
 	for _, library := range regexp.MustCompile(`\b(\w+)\.\w`).FindAllStringSubmatch(code, -1) {
-		if !slices.Contains([]string{"math", "redis", "string", "table"}, library[1]) {
+		isLocal := regexp.MustCompile(`local [^=\n]*\b` + library[1] + `\b`).MatchString(code)
+		if !isLocal && !slices.Contains([]string{"math", "redis", "string", "table"}, library[1]) {
 			t.Errorf("%s.lua uses the library %s", script.Name, library[1])
 		}
 	}
@@ -139,7 +141,7 @@ func auditOf(t *testing.T, script wildkey.Script, bounds bounds) auditedScript {
 	if diff := cmp.Diff(a.Commands, slices.Sorted(maps.Keys(seen.commands))); diff != "" {
 		t.Errorf("%s.lua: the commands of the source against those of the traces (-source +traces)\n%s", script.Name, diff)
 	}
-	a.Access, a.FullServer = seen.access(), seen.fullServer
+	a.Access, a.FullServer, a.Collecting = seen.access(), seen.fullServer(), seen.collecting()
 	a.ACL = []string{aclLine("+evalsha", "~", a)}
 	if !a.Writes() {
 		a.ACL = []string{aclLine("+evalsha_ro", "%R~", a), aclLine("+evalsha", "~", a)}
@@ -170,8 +172,8 @@ func auditOf(t *testing.T, script wildkey.Script, bounds bounds) auditedScript {
 	}
 
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
-		locals, at := bounds.worst(script.Name)
-		a.CallsAt, a.Calls = at, header.CallBudget(t, b, script.Name, locals, script.Name == "delete")
+		locals, reply, at := bounds.worst(t, script.Name)
+		a.CallsAt, a.Calls = at, header.CallBudget(t, b, script.Name, locals, reply)
 	})
 	return a
 }
@@ -179,24 +181,25 @@ func auditOf(t *testing.T, script wildkey.Script, bounds bounds) auditedScript {
 // refusals are the formats of the errors that a script itself replies.
 func refusals(script wildkey.Script) []string {
 	var formats []string
-	replies := regexp.MustCompile(`(refuse|error_reply)\('([^']*)'(\)?)`)
+	replies := regexp.MustCompile(`(refuse|error_reply)\('([^']*)'(\)| \.\. \w+\))?`)
 	for _, call := range replies.FindAllStringSubmatch(script.Source, -1) {
 		switch {
 		case call[1] == "refuse":
 			formats = append(formats, "BADARG "+script.Name+": "+call[2])
-		case call[3] != "":
+		case call[3] == ")":
 			formats = append(formats, call[2])
+		case call[3] != "":
+			formats = append(formats, call[2]+"%s")
 		}
 	}
 	return formats
 }
 
-// Refusals are shown with KEYS[i] for any i, N for any number.
+// ShownRefusals have KEYS[i] for any i, N for any number, ... for any other text.
 func (s auditedScript) ShownRefusals() []string {
 	var shown []string
 	for _, format := range s.Refusals {
-		format = strings.NewReplacer("[%d]", "[i]", "%d", "N", "%s", "{ns}").Replace(format)
-		shown = append(shown, format)
+		shown = append(shown, strings.NewReplacer("[%d]", "[i]", "%d", "N", "%s:", "{ns}:", "%s", "...").Replace(format))
 	}
 	return slices.Compact(shown)
 }
@@ -208,44 +211,64 @@ func refusalPattern(format string) *regexp.Regexp {
 
 // What a key of a namespace holds.
 const (
-	orderIndex  = "order index `{ns}/keys`"
-	expiryIndex = "expiry index `{ns}/expiry`"
-	records     = "records `{ns}:…`"
-	noKey       = "no key"
+	index        = "index `{ns}/keys`"
+	records      = "records in KEYS"
+	otherRecords = "other records `{ns}:…`"
 )
 
-func kindOf(key string) string {
-	switch tag, rest, _ := strings.Cut(key, "}"); {
-	case rest == "/keys":
-		return orderIndex
-	case rest == "/expiry":
-		return expiryIndex
-	case strings.HasPrefix(rest, ":") && strings.HasPrefix(tag, "{"):
+// kindOf tells what a key holds, for a script that was given the keys declared.
+func kindOf(key string, declared []string) string {
+	tag, isIndex := strings.CutSuffix(declared[0], "/keys")
+	switch {
+	case isIndex && key == declared[0]:
+		return index
+	case isIndex && strings.HasPrefix(key, tag+":") && slices.Contains(declared, key):
 		return records
+	case isIndex && strings.HasPrefix(key, tag+":"):
+		return otherRecords
 	}
 	return "other keys"
 }
 
 // seen is what a script was seen to do.
 type seen struct {
-	commands   map[string]bool
-	reads      map[string]map[string]bool // commands by what the key holds
-	writes     map[string]map[string]bool
-	errors     []string
-	fullServer string
+	commands map[string]bool            // and whether they were called before any collecting
+	reads    map[string]map[string]bool // commands by what the key holds
+	writes   map[string]map[string]bool
+	errors   []string
+	// On a server whose memory is full:
+	refusesFull, worksFull bool
+}
+
+// fullServer tells what the script does on a server whose memory is full.
+func (s seen) fullServer() string {
+	switch {
+	case s.refusesFull && s.worksFull:
+		return "refuses to put, and works without a put"
+	case s.refusesFull:
+		return "refuses"
+	}
+	return "works"
 }
 
 func (s seen) access() []access {
 	var all []access
-	for _, kind := range []string{orderIndex, expiryIndex, records, noKey} {
-		all = append(all, access{kind, slices.Sorted(maps.Keys(s.reads[kind])), slices.Sorted(maps.Keys(s.writes[kind]))})
+	for _, kind := range []string{index, records, otherRecords} {
+		if len(s.reads[kind])+len(s.writes[kind]) > 0 {
+			all = append(all, access{kind, slices.Sorted(maps.Keys(s.reads[kind])), slices.Sorted(maps.Keys(s.writes[kind]))})
+		}
 	}
 	return all
 }
 
+// collecting returns the commands that were called in collecting alone.
+func (s seen) collecting() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(s.commands)), func(command string) bool { return s.commands[command] })
+}
+
 // traceCorpus runs the corpus and the malformed calls of a script, and holds
 // what it calls against what it was given: it writes keys that were declared
-// and reads keys of the same tag.
+// and reads keys of the same tag. Collecting begins with ZRANDMEMBER.
 func traceCorpus(t *testing.T, script wildkey.Script) seen {
 	t.Helper()
 	s := seen{
@@ -253,11 +276,7 @@ func traceCorpus(t *testing.T, script wildkey.Script) seen {
 		reads:    map[string]map[string]bool{},
 		writes:   map[string]map[string]bool{},
 	}
-	add := func(to map[string]map[string]bool, key, command string) {
-		kind := kindOf(key)
-		if kind == "other keys" {
-			t.Errorf("%s.lua: %s of %s, which is no key of a namespace", script.Name, command, key)
-		}
+	add := func(to map[string]map[string]bool, kind, command string) {
 		if to[kind] == nil {
 			to[kind] = map[string]bool{}
 		}
@@ -281,36 +300,34 @@ func traceCorpus(t *testing.T, script wildkey.Script) seen {
 					full = words[1] != "0"
 				case len(words) > 1 && words[1] == script.Name:
 					failed(step.Reply)
-					if full && s.fullServer != "refuses" {
-						s.fullServer = "works"
-					}
-					if full && strings.HasPrefix(step.Reply, "(error) OOM") {
-						s.fullServer = "refuses"
-					}
+					refused := strings.HasPrefix(step.Reply, "(error) OOM")
+					s.refusesFull = s.refusesFull || full && refused
+					s.worksFull = s.worksFull || full && !refused
 				}
 			}
 			var declared []string
+			collecting := false
 			for _, call := range b.Engine.Trace() {
 				if call.Script == "" && strings.HasPrefix(strings.ToUpper(call.Args[0]), "EVALSHA") {
-					declared = call.Keys()
+					declared, collecting = call.Keys(), false
 				}
 				if call.Script != script.SHA1 {
 					continue
 				}
-				command := call.Args[0]
-				s.commands[command] = true
-				writes := writes(judge, call.Args)
-				if len(call.Keys()) == 0 {
-					s.reads[noKey] = map[string]bool{command: true}
+				command, keys := call.Args[0], call.Keys()
+				collecting = collecting || command == "ZRANDMEMBER"
+				s.commands[command] = s.commands[command] || !collecting
+				if len(keys) == 0 {
+					t.Errorf("%s.lua, case %s: %s of no key", script.Name, one.Name, command)
 				}
-				for _, key := range call.Keys() {
-					if writes {
-						add(s.writes, key, command)
-					} else {
-						add(s.reads, key, command)
-					}
-					tag, _, _ := strings.Cut(declared[0], "}")
-					if writes && !slices.Contains(declared, key) || !strings.HasPrefix(key, tag+"}") {
+				to, writing := s.reads, writes(judge, call.Args)
+				if writing {
+					to = s.writes
+				}
+				for _, key := range keys {
+					kind := kindOf(key, declared)
+					add(to, kind, command)
+					if kind == "other keys" || kind == otherRecords && writing {
 						t.Errorf("%s.lua, case %s: %s of %s, given %q", script.Name, one.Name, command, key, declared)
 					}
 				}
@@ -326,7 +343,7 @@ func traceCorpus(t *testing.T, script wildkey.Script) seen {
 			failed(corpus.FormatReply(reply))
 		}
 	})
-	if s.fullServer == "" {
+	if !s.refusesFull && !s.worksFull {
 		t.Errorf("%s.lua: no case calls it when the memory is full", script.Name)
 	}
 	return s
@@ -343,7 +360,7 @@ func writes(judge *luatest.Engine, args []string) bool {
 // aclLine is the smallest set of permissions under which a script works.
 func aclLine(evalsha, permission string, a auditedScript) string {
 	words := []string{"ACL SETUSER app on >SECRET"}
-	for _, keys := range []string{"{ns}/keys", "{ns}/expiry", "{ns}:*"} {
+	for _, keys := range []string{"{ns}/keys", "{ns}:*"} {
 		words = append(words, permission+keys)
 	}
 	words = append(words, evalsha)
@@ -361,7 +378,7 @@ func defaultBounds(t *testing.T) (found bounds) {
 	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
 		cache := b.Cache(t, wildkey.Options{})
 		b.Engine.ResetTrace()
-		_, err := cache.Page(ctx, wildkey.MustParsePattern("**"), "", 0)
+		_, err := cache.Page(ctx, wildkey.MustParsePattern("**"), wildkey.PageOptions{})
 		backend.Must(t, err)
 		trace := b.Engine.Trace()
 		page := trace[slices.IndexFunc(trace, func(c luatest.Call) bool { return c.Script != "" })-1].Args
@@ -377,25 +394,32 @@ func defaultBounds(t *testing.T) (found bounds) {
 	return found
 }
 
+// mostLooked is where the COST line of put.lua names the bound of collecting.
+var mostLooked = regexp.MustCompile(`none unless the index grows, and at most (\d+)`)
+
 // worst gives the variables of a COST line their largest values in a call of
-// the Go client.
-func (b bounds) worst(script string) (locals, at string) {
-	n := b.Records
-	switch script {
+// the Go client, and the reply that costs most.
+func (b bounds) worst(t *testing.T, script string) (locals, reply, at string) {
+	t.Helper()
+	switch n := b.Records; script {
 	case "put":
-		return fmt.Sprintf("local n, c, t, p = %d, %d, %d, %d", n, n, n-1, 64+2*n),
-			fmt.Sprintf("%d records, each with a condition, one without a ttl, %d entries to purge", n, 64+2*n)
+		bound := mostLooked.FindStringSubmatch(header.Text(corpus.Script(script), "COST"))
+		if bound == nil {
+			t.Fatal("the COST of put.lua names no bound of the index entries that it looks at")
+		}
+		return fmt.Sprintf("local c, p, t, d, e = %d, %d, 0, 0, %s", n, n, bound[1]), "",
+			fmt.Sprintf("%d new records, each with a condition, and as much collecting as there can be", n)
 	case "match":
-		return fmt.Sprintf("local reads, M, S = %d, %d, %d", b.Reads, b.Reads, b.Reads),
-			fmt.Sprintf("%d entries read, all of them matches, no record left", b.Reads)
+		return fmt.Sprintf("local reads, M, S = %d, %d, %d", b.Reads, b.Limit, b.Reads-b.Limit), "records",
+			fmt.Sprintf("%d entries read, of which %d match and the others are stale, for `records`", b.Reads, b.Limit)
 	case "sweep":
-		return fmt.Sprintf("local n, p, d = %d, 0, %d", b.Reads, b.Reads),
-			fmt.Sprintf("%d suspects, what one page can find, all of them gone", b.Reads)
-	case "touch":
-		return fmt.Sprintf("local n, M, k = %d, %d, %d", n, n, n),
-			fmt.Sprintf("%d records, all of them live and to keep their ttl", n)
+		return fmt.Sprintf("local n, s = %d, %d", b.Reads, b.Reads), "",
+			fmt.Sprintf("%d suspects, what one page can find, all of them stale", b.Reads)
+	case "delete":
+		return fmt.Sprintf("local n = %d", n), "values", fmt.Sprintf("%d records, for `values`", n)
 	}
-	return fmt.Sprintf("local n, M = %d, %d", n, n), fmt.Sprintf("%d records, all of them live", n)
+	t.Fatalf("no worst call of %s.lua is known", script)
+	return "", "", ""
 }
 
 // measured is the longest call of a script in the benchmark's results.
@@ -409,9 +433,8 @@ type measured struct {
 var verbsOf = map[string]*regexp.Regexp{
 	"delete": regexp.MustCompile(`^Delete,`),
 	"match":  regexp.MustCompile(`^(Page|Match|MatchKeys|Count),`),
-	"put":    regexp.MustCompile(`^Put,`),
-	"sweep":  regexp.MustCompile(`^sweep of`),
-	"touch":  regexp.MustCompile(`^Touch,`),
+	"put":    regexp.MustCompile(`^(Put|Touch),`),
+	"sweep":  regexp.MustCompile(`sweep of`),
 }
 
 // benchCalls is the line "calls" of the benchmark's results.

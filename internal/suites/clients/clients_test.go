@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -220,9 +221,8 @@ func TestClientsAcrossLanguages(t *testing.T) {
 
 	var writes, written, reads, read string
 	for _, record := range clientsRecords {
-		ttl := max(record.TTL.Milliseconds(), 0)
 		value := wildkey.K(record.Value).String()
-		writes += fmt.Sprintf("put %s %d * %s\n", record.Key, ttl, value)
+		writes += fmt.Sprintf("put %s %s * %s\n", record.Key, ttlText(record.TTL), value)
 		written += "ok\n"
 		reads += fmt.Sprintf("get %s\n", record.Key)
 		read += fmt.Sprintf("=%s\n", value)
@@ -233,10 +233,22 @@ func TestClientsAcrossLanguages(t *testing.T) {
 		{"put user:42:session:abc 3600000 =desk other", "condition"},
 		{"put user:42:session:abc 3600000 =laptop laptop", "ok"},
 		{"put lock 3600000 - x%00", "ok"}, {"put lock 3600000 =x%00 y", "ok"}, {"put lock 3600000 + ", "ok"}, {"get lock", "="},
-		{"touch 7200000 lock user:42:nobody", "1"}, {"touch 0 user:42", "1"},
+		{"put lock keep + z", "ok"}, {"put lock keep #" + sha1Of("y") + " z", "condition"},
+		{"put lock keep #" + sha1Of("z") + " y", "ok"}, {"put nobody keep * v", "condition"},
+		{"touch 7200000 lock user:42:nobody", "1"}, {"touch never user:42", "1"},
 		{"delete lock user:42:nobody", "1"}, {"delete lock", "0"}, {"get lock", "none"},
-		{"put a::b 0 * v", "refused"}, {"get %41", "refused"}, {"match a::b", "refused"}, {"delete a b*", "refused"},
-		{"load", "ok"},
+		{"put lock never - %00", "ok"}, {"take lock", "=%00"}, {"take lock", "none"},
+		{"apply put new:1 3600000 - x%00;put new:2 never + ;delete user:42", "-2"}, {"get new:1", "none"}, {"count new:*", "0"},
+		{"apply put new:1 3600000 - x%00;put new:2 never * ;put user:42:session:abc keep =laptop laptop", "3"},
+		{"apply check user:42 =;touch new:2 3600000;touch nobody never;delete new:1 =x%00;delete none", "2"},
+		{"apply check new:2 -", "-1"}, {"apply check new:2 +", "0"}, {"apply put a never * v;delete a", "refused"},
+		{"apply put new:3 never * 3;put new:4 never * 4", "2"}, {"count new:*", "3"}, {"touch-match 3600000 new:*", "3"},
+		{"delete-match new:*", "3"}, {"delete-match new:*", "0"}, {"touch-match 3600000 new:*", "0"},
+		{"touch-match 3600000 user:42:session:*", "2"}, {"touch-match never user:42", "1"},
+		{"put a::b never * v", "refused"}, {"get %41", "refused"}, {"match a::b", "refused"}, {"delete a b*", "refused"},
+		{"put a 0 * v", "refused"}, {"put a -1 * v", "refused"}, {"touch 0 user:42", "refused"}, {"touch keep user:42", "refused"},
+		{"touch-match 0 **", "refused"}, {"apply touch user:42 0", "refused"}, {"take a::b", "refused"},
+		{"count a::b", "refused"}, {"delete-match a::b", "refused"}, {"get a", "none"}, {"load", "ok"},
 	} {
 		writes += line[0] + "\n"
 		written += line[1] + "\n"
@@ -245,15 +257,19 @@ func TestClientsAcrossLanguages(t *testing.T) {
 	inOrder := slices.Clone(clientsRecords)
 	slices.SortFunc(inOrder, func(a, b wildkey.Record) int { return strings.Compare(a.Key.String(), b.Key.String()) })
 	for _, pattern := range patterns {
-		var keys, entries string
+		var keys, entries, records string
+		count := 0
 		for _, record := range inOrder {
 			if wildkey.MustParsePattern(pattern).Matches(record.Key) {
 				keys += record.Key.String() + "\n"
-				entries += record.Key.String() + "=" + wildkey.K(record.Value).String() + "\n"
+				entry := record.Key.String() + "=" + wildkey.K(record.Value).String()
+				entries += entry + "\n"
+				records += entry + " " + ttlText(record.TTL) + "\n"
+				count++
 			}
 		}
-		reads += "match " + pattern + "\nkeys " + pattern + "\n"
-		read += entries + "end\n" + keys + "end\n"
+		reads += fmt.Sprintf("match %s\nrecords %[1]s\nkeys %[1]s\ncount %[1]s\n", pattern)
+		read += fmt.Sprintf("%send\n%send\n%send\n%d\n", entries, records, keys, count)
 	}
 
 	for _, writer := range languages {
@@ -263,12 +279,38 @@ func TestClientsAcrossLanguages(t *testing.T) {
 				checkTTLs(t, b)
 				for _, reader := range languages {
 					t.Run(reader.name+" reads", func(t *testing.T) {
-						expectLines(t, read, reader.run(t, b, reads))
+						expectLines(t, read, roundTTLs(reader.run(t, b, reads)))
 					})
 				}
 			})
 		})
 	}
+}
+
+// ttlText is a TTL as a line has it.
+func ttlText(ttl time.Duration) string {
+	if ttl == wildkey.NoExpiry {
+		return "never"
+	}
+	return strconv.FormatInt(ttl.Milliseconds(), 10)
+}
+
+func sha1Of(value string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(value))) }
+
+var timeLeft = regexp.MustCompile(`(?m) \d+$`)
+
+// roundTTLs makes of the time that a record has left, up to a quarter of an hour
+// after it was written, the TTL that it was written with: those are whole multiples
+// of 20 minutes.
+func roundTTLs(answers string) string {
+	const step = 20 * 60_000
+	return timeLeft.ReplaceAllStringFunc(answers, func(left string) string {
+		ms, err := strconv.Atoi(left[1:])
+		if err != nil {
+			return left
+		}
+		return fmt.Sprintf(" %d", (ms+step-1)/step*step)
+	})
 }
 
 // expectLines shows the heads of lines that differ: some are long.
@@ -287,7 +329,7 @@ func expectLines(t *testing.T, want, got string) {
 }
 
 // checkTTLs holds the time left of each record against the TTL that it was
-// written with, to a quarter of an hour; CheckInvariant compares the index exactly.
+// written with, to a quarter of an hour.
 func checkTTLs(t *testing.T, b *backend.Backend) {
 	t.Helper()
 	for _, record := range clientsRecords {
@@ -313,10 +355,29 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 		backend.Must(t, err)
 		return []byte(value)
 	}
-	ttlOf := func(ms string) time.Duration {
-		n, err := strconv.ParseInt(ms, 10, 64)
+	ttlOf := func(word string) time.Duration {
+		switch word {
+		case "never":
+			return wildkey.NoExpiry
+		case "keep":
+			return wildkey.KeepTTL
+		}
+		ms, err := strconv.ParseInt(word, 10, 64)
 		backend.Must(t, err)
-		return cmp.Or(time.Duration(n)*time.Millisecond, wildkey.NoExpiry)
+		return time.Duration(ms) * time.Millisecond
+	}
+	conditionOf := func(word string) wildkey.Condition {
+		switch word[0] {
+		case '-':
+			return wildkey.Absent()
+		case '+':
+			return wildkey.Present()
+		case '=':
+			return wildkey.Equal(bytesOf(word[1:]))
+		case '#':
+			return wildkey.EqualSHA1(word[1:])
+		}
+		return wildkey.Condition{}
 	}
 	keysOf := func(words []string) (keys []wildkey.Key, err error) {
 		for _, word := range words {
@@ -325,57 +386,117 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 		}
 		return keys, err
 	}
+	putOf := func(words []string) wildkey.Op {
+		keys, _ := keysOf(words[:1]) // a key that is none is refused with the rest
+		return wildkey.OpPut(wildkey.Record{
+			Key: keys[0], TTL: ttlOf(words[1]), If: conditionOf(words[2]), Value: bytesOf(strings.Join(words[3:], "")),
+		})
+	}
+	operations := map[string]func(words []string) wildkey.Op{
+		"put": putOf,
+		"touch": func(words []string) wildkey.Op {
+			keys, _ := keysOf(words[:1])
+			return wildkey.OpTouch(keys[0], ttlOf(words[1])).If(conditionOf(append(words, "*")[2]))
+		},
+		"delete": func(words []string) wildkey.Op {
+			keys, _ := keysOf(words[:1])
+			return wildkey.OpDelete(keys[0]).If(conditionOf(append(words, "*")[1]))
+		},
+		"check": func(words []string) wildkey.Op {
+			keys, _ := keysOf(words[:1])
+			return wildkey.OpCheck(keys[0]).If(conditionOf(words[1]))
+		},
+	}
+	onKeys := func(words []string, verb func(keys []wildkey.Key) (any, error)) (any, error) {
+		keys, err := keysOf(words)
+		if err != nil {
+			return nil, err
+		}
+		return verb(keys)
+	}
+	onPattern := func(text string, verb func(pattern wildkey.Pattern) (any, error)) (any, error) {
+		pattern, err := wildkey.ParsePattern(text)
+		if err != nil {
+			return nil, err
+		}
+		return verb(pattern)
+	}
 	verbs := map[string]func(words []string) (answer any, err error){
 		"put": func(words []string) (any, error) {
-			keys, err := keysOf(words[:1])
-			condition := map[byte]wildkey.Condition{'-': wildkey.Absent(), '+': wildkey.Present()}[words[2][0]]
-			if words[2][0] == '=' {
-				condition = wildkey.Equal(bytesOf(words[2][1:]))
+			_, err := cache.Apply(ctx, putOf(words))
+			return "ok", err
+		},
+		"apply": func(words []string) (any, error) {
+			var ops []wildkey.Op
+			for _, line := range strings.Split(strings.Join(words, " "), ";") {
+				words := strings.Split(line, " ")
+				ops = append(ops, operations[words[0]](words[1:]))
 			}
-			record := wildkey.Record{Key: keys[0], Value: bytesOf(words[3]), TTL: ttlOf(words[1]), If: condition}
-			return "ok", cmp.Or(err, cache.Put(ctx, record))
+			n, err := cache.Apply(ctx, ops...)
+			if failed := new(wildkey.ConditionError); errors.As(err, &failed) {
+				return -1 - failed.Index, nil
+			}
+			return n, err
 		},
 		"get": func(words []string) (any, error) {
-			keys, err := keysOf(words)
-			if err != nil {
-				return nil, err
-			}
-			value, err := cache.Get(ctx, keys[0])
-			return "=" + wildkey.K(value).String(), err
+			return onKeys(words, func(keys []wildkey.Key) (any, error) {
+				value, err := cache.Get(ctx, keys[0])
+				return "=" + wildkey.K(value).String(), err
+			})
+		},
+		"take": func(words []string) (any, error) {
+			return onKeys(words, func(keys []wildkey.Key) (any, error) {
+				value, err := cache.Take(ctx, keys[0])
+				return "=" + wildkey.K(value).String(), err
+			})
 		},
 		"delete": func(words []string) (any, error) {
-			keys, err := keysOf(words)
-			if err != nil {
-				return nil, err
-			}
-			return cache.Delete(ctx, keys...)
+			return onKeys(words, func(keys []wildkey.Key) (any, error) { return cache.Delete(ctx, keys...) })
 		},
 		"touch": func(words []string) (any, error) {
-			keys, err := keysOf(words[1:])
-			if err != nil {
-				return nil, err
-			}
-			return cache.Touch(ctx, ttlOf(words[0]), keys...)
+			return onKeys(words[1:], func(keys []wildkey.Key) (any, error) { return cache.Touch(ctx, ttlOf(words[0]), keys...) })
 		},
 		"match": func(words []string) (any, error) {
-			pattern, err := wildkey.ParsePattern(words[0])
-			if err != nil {
-				return nil, err
-			}
-			found, err := cache.Collect(ctx, pattern)
-			var answer string
-			for _, entry := range found {
-				answer += entry.Key.String() + "=" + wildkey.K(entry.Value).String() + "\n"
-			}
-			return answer + "end", err
+			return onPattern(words[0], func(pattern wildkey.Pattern) (any, error) {
+				found, err := cache.Collect(ctx, pattern)
+				var answer string
+				for _, entry := range found {
+					answer += entry.Key.String() + "=" + wildkey.K(entry.Value).String() + "\n"
+				}
+				return answer + "end", err
+			})
+		},
+		"records": func(words []string) (any, error) {
+			return onPattern(words[0], func(pattern wildkey.Pattern) (any, error) {
+				var answer string
+				var err error
+				for entry, errMatch := range cache.Match(ctx, pattern, wildkey.WithTTL()) {
+					answer += fmt.Sprintf("%s=%s %s\n", entry.Key, wildkey.K(entry.Value), ttlText(entry.TTL))
+					err = cmp.Or(err, errMatch)
+				}
+				return answer + "end", err
+			})
 		},
 		"keys": func(words []string) (any, error) {
-			pattern, err := wildkey.ParsePattern(words[0])
-			var answer string
-			for key, errMatch := range cache.MatchKeys(ctx, pattern) {
-				answer, err = answer+key.String()+"\n", cmp.Or(err, errMatch)
-			}
-			return answer + "end", err
+			return onPattern(words[0], func(pattern wildkey.Pattern) (any, error) {
+				var answer string
+				var err error
+				for key, errMatch := range cache.MatchKeys(ctx, pattern) {
+					answer, err = answer+key.String()+"\n", cmp.Or(err, errMatch)
+				}
+				return answer + "end", err
+			})
+		},
+		"count": func(words []string) (any, error) {
+			return onPattern(words[0], func(pattern wildkey.Pattern) (any, error) { return cache.Count(ctx, pattern) })
+		},
+		"delete-match": func(words []string) (any, error) {
+			return onPattern(words[0], func(pattern wildkey.Pattern) (any, error) { return cache.DeleteMatch(ctx, pattern) })
+		},
+		"touch-match": func(words []string) (any, error) {
+			return onPattern(words[1], func(pattern wildkey.Pattern) (any, error) {
+				return cache.TouchMatch(ctx, ttlOf(words[0]), pattern)
+			})
 		},
 		"load": func([]string) (any, error) { return "ok", cache.Load(ctx) },
 	}
@@ -388,7 +509,8 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 			answer = "condition"
 		case errors.Is(err, wildkey.ErrNotFound):
 			answer = "none"
-		case errors.Is(err, wildkey.ErrInvalidKey), errors.Is(err, wildkey.ErrBadPattern):
+		case errors.Is(err, wildkey.ErrInvalidKey), errors.Is(err, wildkey.ErrBadPattern),
+			errors.Is(err, wildkey.ErrInvalidTTL), errors.Is(err, wildkey.ErrBadArgument):
 			answer = "refused"
 		default:
 			backend.Must(t, err)
@@ -407,7 +529,7 @@ func TestClientsSweep(t *testing.T) {
 		got := c.run(t, b, "match **\nkeys **\n", "lines", "test", "1")
 		expectLines(t, "a=1\nend\na\nend\n", got)
 		if diff := gocmp.Diff([]string{"a", "no key\n"}, b.Members(t)); diff != "" {
-			t.Errorf("order index (-want +got)\n%s", diff)
+			t.Errorf("index (-want +got)\n%s", diff)
 		}
 	})
 }
@@ -420,7 +542,8 @@ func TestClientsShards(t *testing.T) {
 		"node":   {"js", "console.log(found.length, found.length)\nclient.destroy()\n"},
 		"shell":  {"sh", "echo 1 1\n"},
 	} {
-		blocks := page.Code(t, "clients/README.md", example.language)
+		// That one works on one shard.
+		blocks := slices.DeleteFunc(page.Code(t, "clients/README.md", example.language), deletesByPattern)
 		c := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == name })]
 		t.Run(name, func(t *testing.T) {
 			c.require(t)
@@ -439,6 +562,30 @@ func TestClientsShards(t *testing.T) {
 	}
 }
 
+func deletesByPattern(code string) bool { return strings.Contains(code, " index ") }
+
+// TestShellDeletesByPattern runs what clients/README.md has for it.
+func TestShellDeletesByPattern(t *testing.T) {
+	shell := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == "shell" })]
+	shell.require(t)
+	blocks := page.Code(t, "clients/README.md", "sh")
+	blocks = blocks[slices.IndexFunc(blocks, deletesByPattern):][:1]
+	onOneServer(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{Namespace: "cache"})
+		for n := range 260 { // more than go into one call
+			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("user", 42, "session", n), "v")))
+		}
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("user", 42), "v"), backend.Rec(wildkey.K("user", 420, "session", 1), "v")))
+		b.Do(t, "DEL", "{cache}:user:42:session:7")
+		for _, want := range []string{"249\n10\n", ""} {
+			if output, err := shell.interpret(b, blocks[0]); err != nil || output != want {
+				t.Errorf("it prints %q, %v, want %q", output, err, want)
+			}
+		}
+		backend.WantAll(t, cache, "**", "user:42=v", "user:420:session:1=v")
+	})
+}
+
 // TestClientsCluster has the Python client, which alone is told to, work on a
 // cluster whose nodes have the shards.
 func TestClientsCluster(t *testing.T) {
@@ -449,14 +596,14 @@ import sys, redis
 from wildkey import *
 host, port = sys.argv[1].split(":")
 client = redis.RedisCluster(host=host, port=int(port))
-caches = [Wildkey(client, "app", shard=n) for n in range(8)]
+caches = [Wildkey(client, "app", shard=n, shards=8) for n in range(8)]
 for i in range(20):
     caches[shard((i,), 8, 1)].put(Record((i,), str(i), ttl=60_000))
 for cache in caches:
     for key, value in cache.match("*"):
         assert cache.get(key) == value and cache.touch(NO_EXPIRY, key) == 1
         print(value.decode())
-assert sum(cache.delete((7,)) for cache in caches) == 1
+assert caches[shard((7,), 8, 1)].delete((7,)) == 1
 `
 	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
 		command := python.command("python3", "-c", script, cluster.Nodes[0].Addr)
@@ -482,7 +629,7 @@ func TestClientsPreloaded(t *testing.T) {
 	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
 		run := func(want string) {
 			t.Helper()
-			got := c.run(t, b, "load\nput a 0 * v\nmatch **\n", "lines", "test", "1", "preloaded")
+			got := c.run(t, b, "load\nput a never * v\nmatch **\n", "lines", "test", "1", "preloaded")
 			expectLines(t, want, got)
 		}
 		run("error\nerror\nerror\n")
@@ -501,7 +648,7 @@ func TestClientsPreloaded(t *testing.T) {
 // that out when others, which also sent EVALSHA_RO, are still to be told.
 func TestClientsWithoutEvalshaRO(t *testing.T) {
 	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
-		got := c.run(t, b, "put a 0 * v\nmatch **\n", "lines", "test", "1")
+		got := c.run(t, b, "put a never * v\nmatch **\n", "lines", "test", "1")
 		expectLines(t, "ok\na=v\nend\n", got)
 
 		code := map[string]string{
@@ -571,7 +718,7 @@ for half in "\ud800", "\udfff", "a\udd11\ud83d":
             pass
 `,
 			"node": `
-const cache = new Wildkey(client, { namespace: 'test', ttl: 0 })
+const cache = new Wildkey(client, { namespace: 'test', ttl: 'never' })
 await cache.put({ key: ['\u{1f511}'], value: '\u{1f511}' })
 await cache.put({ key: ['\u{1f511}'], value: '\u{1f512}', condition: equal('\u{1f511}') })
 for (const half of ['\ud800', '\udfff', 'a\udd11\ud83d']) {
@@ -580,7 +727,7 @@ for (const half of ['\ud800', '\udfff', 'a\udd11\ud83d']) {
     () => new Wildkey(client, { namespace: half }),
     () => cache.get(['a', half]),
     () => cache.delete([half]),
-    () => cache.touch(0, [half]),
+    () => cache.touch('never', [half]),
     () => cache.put({ key: [half], value: 'v' }),
     () => cache.put({ key: ['a'], value: half }),
     () => cache.put({ key: ['a'], value: 'v', condition: equal(half) }),
@@ -637,25 +784,38 @@ func TestShellStatus(t *testing.T) {
 		away := t.TempDir()
 		failing := "#!/bin/sh\ncase $* in *\"$FAIL\"*) exit 1 ;; esac\nexec " + redisCLI + " \"$@\"\n"
 		backend.Must(t, os.WriteFile(filepath.Join(away, "redis-cli"), []byte(failing), 0o777))
-		check(3, "export FAIL='SCRIPT LOAD' PATH="+away+":$PATH; echo x | ./wildkey.sh put a 0")
+		check(3, "export FAIL='SCRIPT LOAD' PATH="+away+":$PATH; echo x | ./wildkey.sh put a never")
 		check(3, "export FAIL= PATH="+away+":$PATH; ./wildkey.sh get a")
-		for _, command := range []string{"load", "put a 0", "get a", "delete a", "touch 0 a", "match a"} {
+		for _, command := range []string{"load", "put a never", "get a", "delete a", "touch never a", "match a"} {
 			check(3, "export REDIS_URL=redis://127.0.0.1:1; echo x | ./wildkey.sh "+command)
 		}
 		check(2, "WILDKEY_SCRIPTS=/nowhere ./wildkey.sh load")
 
 		check(1, "./wildkey.sh get a")
-		check(0, "printf '' | ./wildkey.sh put a 0")
-		check(0, "printf old | ./wildkey.sh put a 0 =")
+		check(0, "printf '' | ./wildkey.sh put a never")
+		check(0, "printf old | ./wildkey.sh put a never =")
 		for _, condition := range []string{`=x"y`, "=o ld", "=old%0", "=%6Fld", "=old:", "=old\n", "old", ""} {
-			check(2, fmt.Sprintf("echo new | ./wildkey.sh put a 0 '%s'", condition))
+			check(2, fmt.Sprintf("echo new | ./wildkey.sh put a never '%s'", condition))
 		}
-		check(2, `echo new | ./wildkey.sh put a 0 "=x'y"`)
+		check(2, `echo new | ./wildkey.sh put a never "=x'y"`)
 		for _, condition := range []string{"=older", "=", "-"} {
-			check(1, "echo new | ./wildkey.sh put a 0 "+condition)
+			check(1, "echo new | ./wildkey.sh put a never "+condition)
 		}
 		check(0, "[ $(./wildkey.sh get a) = old ]")
-		check(3, "echo new | WILDKEY_SHARD=\\\" ./wildkey.sh put a 0") // redis-cli's own reply is no number
+		for _, shard := range []string{`\"`, "-1", "01", "8", "''", "9999999999999999"} {
+			check(2, "echo new | WILDKEY_SHARDS=8 WILDKEY_SHARD="+shard+" ./wildkey.sh put a never")
+		}
+		for _, ttl := range []string{"0", "-1", "01", "1.5", "ever", "9999999999999999"} {
+			check(2, "echo new | ./wildkey.sh put a "+ttl)
+			check(2, "./wildkey.sh touch "+ttl+" a")
+		}
+		check(2, "./wildkey.sh touch keep a")
+		check(1, "echo new | ./wildkey.sh put nobody keep")
+		check(1, "./wildkey.sh take nobody")
+		check(1, "echo check a - | ./wildkey.sh apply")
+		check(0, "[ $(printf 'check nobody -\ntouch a never\n' | ./wildkey.sh apply) = 1 ]")
+		check(2, "echo put a never | ./wildkey.sh apply")
+		check(2, "printf 'delete a\ndelete a\n' | ./wildkey.sh apply")
 
 		for _, numbers := range []string{"8 0", "0 1", "8 -1", "8 01", "8 x", "'' 1", "8 ''", "8 99999999999999999999"} {
 			check(2, "./wildkey.sh shard "+numbers+" a")
@@ -679,7 +839,7 @@ func TestClientsCheckDigests(t *testing.T) {
 		backend.Must(t, err)
 		source = append(source, '\n')
 		backend.Must(t, os.WriteFile(put, source, 0o666))
-		output, err := c.start(b, "put a 0 * v\n", "lines", "test", "1")
+		output, err := c.start(b, "put a never * v\n", "lines", "test", "1")
 		if err == nil && output != "error\n" {
 			t.Errorf("an altered put.lua: %q", output)
 		}

@@ -14,7 +14,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/writer"
 )
 
 // onShards runs a test with several numbers of shards, chosen by one and by two segments.
@@ -45,7 +47,8 @@ type verbs struct {
 	want    map[string]string
 }
 
-// testVerbs holds every exported method of a Cache, and a Writer, against a map.
+// testVerbs holds every exported method of a Cache, package writer and package admin
+// against a map.
 func testVerbs(t *testing.T, client redis.UniversalClient, options wildkey.Options) {
 	options.PageLimit = 5
 	v := &verbs{client, backend.Cache(t, client, options), options, map[string]string{}}
@@ -57,11 +60,12 @@ func testVerbs(t *testing.T, client redis.UniversalClient, options wildkey.Optio
 		verb string
 		hold func(t *testing.T)
 	}{
-		{"Load", v.load}, {"Put", v.put}, {"PutEach", v.putEach}, {"Get", v.get}, {"GetMany", v.getMany},
-		{"Match", v.match}, {"MatchKeys", v.matchKeys}, {"All", v.hold}, {"Count", v.hold}, {"Page", v.page},
-		{"Touch", v.touch}, {"Delete", v.delete}, {"Take", v.take}, {"TouchMatch", v.touchMatch},
-		{"DeleteMatch", v.deleteMatch}, {"Reindex", v.reindex}, {"Sweep", v.sweep}, {"Writer", v.writer},
-		{"MoveTo", v.moveTo},
+		{"Load", v.load}, {"Options", v.settings}, {"Layout", v.settings}, {"Put", v.put}, {"PutEach", v.putEach},
+		{"Apply", v.apply}, {"Validate", v.validate}, {"Get", v.get}, {"GetMany", v.getMany}, {"Match", v.match},
+		{"MatchKeys", v.matchKeys}, {"Collect", v.hold}, {"Count", v.hold}, {"Page", v.page}, {"Touch", v.touch},
+		{"TTL", v.touch}, {"GetTouch", v.getTouch}, {"TouchEach", v.touchEach}, {"Delete", v.delete},
+		{"DeleteEach", v.deleteEach}, {"Take", v.take}, {"TouchMatch", v.touchMatch}, {"DeleteMatch", v.deleteMatch},
+		{"admin.Reindex", v.reindex}, {"Sweep", v.sweep}, {"writer", v.writer}, {"admin.Move", v.move},
 	} {
 		t.Run(step.verb, func(t *testing.T) {
 			step.hold(t)
@@ -101,7 +105,7 @@ var patternsOfVerbs = []string{
 	"**", "*", "7:**", "7:session:**", "7:session:*", "1*:**", "*:session:*", "team%3A:**", "team%3A:7:*", "7",
 }
 
-// hold holds All and Count of every kind of pattern against the map.
+// hold holds Collect and Count of every kind of pattern against the map.
 func (v *verbs) hold(t *testing.T) {
 	t.Helper()
 	for _, text := range patternsOfVerbs {
@@ -110,7 +114,7 @@ func (v *verbs) hold(t *testing.T) {
 		found, err := v.cache.Collect(ctx, pattern)
 		backend.Must(t, err)
 		if diff := cmp.Diff(matching, backend.Entries(found)); diff != "" {
-			t.Errorf("All %s (-want +got)\n%s", text, diff)
+			t.Errorf("Collect %s (-want +got)\n%s", text, diff)
 		}
 		if n, err := v.cache.Count(ctx, pattern); n != len(matching) || err != nil {
 			t.Errorf("Count %s: %d, %v, want %d", text, n, err, len(matching))
@@ -126,7 +130,30 @@ func (v *verbs) do(t *testing.T, args ...any) any {
 	return reply
 }
 
-func (v *verbs) name(key wildkey.Key) string { return backend.Tag(key, v.options) + ":" + key.String() }
+func (v *verbs) name(key wildkey.Key) string { return v.tag(key) + ":" + key.String() }
+
+// tag is worked out here, not asked for, so that a mistake of Layout shows.
+func (v *verbs) tag(key wildkey.Key) string {
+	if v.options.Shards == 1 {
+		return "{test}"
+	}
+	shard := key.Shard(v.options.Shards, v.options.ShardSegments)
+	return fmt.Sprintf("{test#%d/%d/%d}", shard, v.options.Shards, v.options.ShardSegments)
+}
+
+func (v *verbs) settings(t *testing.T) {
+	options, layout := v.cache.Options(), v.cache.Layout()
+	if options.Shards != v.options.Shards || layout.Shards() != v.options.Shards || options.CallRecords != 250 ||
+		options.ShardSegments != v.options.ShardSegments || layout.ShardSegments() != v.options.ShardSegments {
+		t.Errorf("%+v, and a Layout of %d shards by %d segments", options, layout.Shards(), layout.ShardSegments())
+	}
+	for user := range 20 {
+		key := wildkey.K(user, "session", 1)
+		if name, err := layout.Record(key); name != v.name(key) || err != nil {
+			t.Errorf("%s is %s, %v, want %s", key, name, err, v.name(key))
+		}
+	}
+}
 
 func (v *verbs) load(t *testing.T) {
 	backend.Must(t, v.cache.Load(ctx))
@@ -143,7 +170,7 @@ func (v *verbs) put(t *testing.T) {
 			backend.Must(t, v.cache.Put(ctx, backend.Rec(key, key.String())))
 			v.want[key.String()] = key.String()
 			if n := v.do(t, "EXISTS", v.name(key)); n != int64(1) {
-				t.Errorf("%s does not lie in %s", key, backend.Tag(key, v.options))
+				t.Errorf("%s does not lie in %s", key, v.tag(key))
 			}
 		}
 	}
@@ -193,13 +220,83 @@ func (v *verbs) putEach(t *testing.T) {
 		}
 		records = append(records, record)
 	}
-	n, err := v.cache.PutEach(ctx, slices.Values(records), func(record wildkey.Record, err error) {
+	n, err := v.cache.PutEach(ctx, backend.Source(records...), func(record wildkey.Record, err error) {
 		if fails := record.If == wildkey.Present(); errors.Is(err, wildkey.ErrCondition) != fails || !fails && err != nil {
 			t.Errorf("PutEach of %s: %v", record.Key, err)
 		}
 	})
 	if n != 40 || !errors.Is(err, wildkey.ErrCondition) {
 		t.Errorf("PutEach: %d, %v", n, err)
+	}
+}
+
+// eachKeys are those that putEach has put and left out.
+func eachKeys() (keys []wildkey.Key) {
+	for n := range 60 {
+		keys = append(keys, wildkey.K("each", n, "x"))
+	}
+	return keys
+}
+
+func (v *verbs) touchEach(t *testing.T) {
+	if n, err := v.cache.TouchEach(ctx, 7*time.Hour, backend.Source(eachKeys()...), nil); n != 40 || err != nil {
+		t.Errorf("TouchEach: %d, %v", n, err)
+	}
+	v.holdLife(t, 6*time.Hour, wildkey.K("each", 1, "x"), wildkey.K("each", 59, "x"))
+}
+
+func (v *verbs) deleteEach(t *testing.T) {
+	if n, err := v.cache.DeleteEach(ctx, backend.Source(eachKeys()[:30]...), nil); n != 20 || err != nil {
+		t.Errorf("DeleteEach: %d, %v", n, err)
+	}
+	for _, key := range eachKeys()[:30] {
+		delete(v.want, key.String())
+	}
+}
+
+// apply does one thing of each kind, or nothing.
+func (v *verbs) apply(t *testing.T) {
+	put, kept := wildkey.K(9, "session", "new"), wildkey.K(9, "session", 0)
+	ops := []wildkey.Op{
+		wildkey.OpPut(backend.Rec(put, "put")),
+		wildkey.OpPut(wildkey.Record{Key: kept, Value: []byte("kept"), TTL: wildkey.KeepTTL}),
+		wildkey.OpDelete(wildkey.K(9, "session", 1)),
+		wildkey.OpTouch(wildkey.K(9, "session", "none"), time.Hour),
+	}
+	failing := append(slices.Clone(ops), wildkey.OpCheck(wildkey.K(9, "session", "other")).If(wildkey.Present()))
+	failed := new(wildkey.ConditionError)
+	if n, err := v.cache.Apply(ctx, failing...); n != 0 || !errors.As(err, &failed) || failed.Index != 4 {
+		t.Errorf("Apply under a condition that does not hold: %d, %v", n, err)
+	}
+	v.hold(t)
+	if n, err := v.cache.Apply(ctx, ops...); n != 3 || err != nil {
+		t.Errorf("Apply: %d, %v", n, err)
+	}
+	v.want[put.String()], v.want[kept.String()] = "put", "kept"
+	delete(v.want, "9:session:1")
+}
+
+// validate refuses before anything is sent: here two shards, wherever there are two.
+func (v *verbs) validate(t *testing.T) {
+	a, b := wildkey.OpDelete(wildkey.K(1)), wildkey.OpDelete(wildkey.K(2))
+	apart := v.tag(a.Key()) != v.tag(b.Key())
+	if err := v.cache.Validate(a, b); errors.Is(err, wildkey.ErrCrossShard) != apart || !apart && err != nil {
+		t.Errorf("Validate of two that lie apart, %t: %v", apart, err)
+	}
+	if _, err := v.cache.Apply(ctx, wildkey.OpPut(backend.Rec(a.Key(), "1")), wildkey.OpTouch(b.Key(), time.Hour)); errors.Is(err, wildkey.ErrCrossShard) != apart {
+		t.Errorf("Apply to two that lie apart, %t: %v", apart, err)
+	}
+}
+
+func (v *verbs) getTouch(t *testing.T) {
+	if value, err := v.cache.GetTouch(ctx, wildkey.NoExpiry, wildkey.K(6)); string(value) != "6" || err != nil {
+		t.Errorf("GetTouch: %q, %v", value, err)
+	}
+	if ttl, err := v.cache.TTL(ctx, wildkey.K(6)); ttl != wildkey.NoExpiry || err != nil {
+		t.Errorf("TTL: %v, %v", ttl, err)
+	}
+	if value, err := v.cache.GetTouch(ctx, time.Hour, wildkey.K("none")); !errors.Is(err, wildkey.ErrNotFound) {
+		t.Errorf("GetTouch of nothing: %q, %v", value, err)
 	}
 }
 
@@ -255,7 +352,7 @@ func (v *verbs) page(t *testing.T) {
 	for _, text := range patternsOfVerbs {
 		pattern, met := wildkey.MustParsePattern(text), []wildkey.Entry{}
 		for cursor, more := "", true; more; more = cursor != "" {
-			page, err := v.cache.Page(ctx, pattern, cursor, 3)
+			page, err := v.cache.Page(ctx, pattern, wildkey.PageOptions{Cursor: cursor, Limit: 3})
 			backend.Must(t, err)
 			if len(page.Entries) > 3 {
 				t.Errorf("Page %s has %d entries", text, len(page.Entries))
@@ -282,8 +379,8 @@ func (v *verbs) touch(t *testing.T) {
 func (v *verbs) holdLife(t *testing.T, least time.Duration, keys ...wildkey.Key) {
 	t.Helper()
 	for _, key := range keys {
-		if left := v.client.PTTL(ctx, v.name(key)).Val(); left < least {
-			t.Errorf("%s has %v left, want at least %v", key, left, least)
+		if left, err := v.cache.TTL(ctx, key); left < least || err != nil {
+			t.Errorf("%s has %v left, %v, want at least %v", key, left, err, least)
 		}
 	}
 }
@@ -323,41 +420,36 @@ func (v *verbs) deleteMatch(t *testing.T) {
 	maps.DeleteFunc(v.want, func(encoded, _ string) bool { return strings.Contains(encoded, ":session:") })
 }
 
-// reindex deletes the indexes of every shard by hand.
+// reindex deletes the index of every shard by hand.
 func (v *verbs) reindex(t *testing.T) {
-	for i := range max(v.options.Shards, 1) {
-		tag := "{test}"
-		if v.options.Shards > 1 {
-			tag = fmt.Sprintf("{test#%d}", i)
-		}
-		v.do(t, "DEL", tag+"/keys", tag+"/expiry")
+	for shard := range v.options.Shards {
+		v.do(t, "DEL", v.cache.Layout().Index(shard))
 	}
 	if found, err := v.cache.Collect(ctx, wildkey.MustParsePattern("**")); len(found) > 0 || err != nil {
-		t.Errorf("All without indexes: %d, %v", len(found), err)
+		t.Errorf("Collect without indexes: %d, %v", len(found), err)
 	}
-	if n, err := v.cache.Reindex(ctx); n != len(v.want) || err != nil {
+	if n, err := admin.Reindex(ctx, v.client, v.cache.Layout()); n != len(v.want) || err != nil {
 		t.Errorf("Reindex: %d, %v, want %d", n, err, len(v.want))
 	}
 }
 
-// sweep is of one record deleted by hand, and of expired entries in two places.
+// sweep is of one record deleted by hand, and of stale entries in two places.
 func (v *verbs) sweep(t *testing.T) {
 	byHand := wildkey.K("team:", 3, 1)
 	v.do(t, "DEL", v.name(byHand))
 	delete(v.want, byHand.String())
-	tags := []string{backend.Tag(wildkey.K(1), v.options), backend.Tag(wildkey.K(2), v.options)}
-	for _, tag := range tags {
-		v.do(t, "ZADD", tag+"/keys", 0, "old"+tag[1:len(tag)-1])
-		v.do(t, "ZADD", tag+"/expiry", 1, "old"+tag[1:len(tag)-1])
+	v.do(t, "ZADD", v.tag(wildkey.K(1))+"/keys", 0, "old:1")
+	v.do(t, "ZADD", v.tag(wildkey.K(2))+"/keys", 0, "old:2")
+	if n, err := v.cache.Sweep(ctx); n != 3 || err != nil {
+		t.Errorf("Sweep: %d, %v, want 3", n, err)
 	}
-	want := wildkey.SweepStats{Purged: len(slices.Compact(tags)), Dropped: 1}
-	if stats, err := v.cache.Sweep(ctx); stats != want || err != nil {
-		t.Errorf("Sweep: %+v, %v, want %+v", stats, err, want)
+	if n, err := v.cache.Sweep(ctx); n != 0 || err != nil {
+		t.Errorf("Sweep again: %d, %v", n, err)
 	}
 }
 
 func (v *verbs) writer(t *testing.T) {
-	w := wildkey.NewWriter(v.cache, wildkey.WriterOptions{})
+	w := writer.New(v.cache, writer.Options{})
 	for n := range 40 {
 		key := wildkey.K("written", n)
 		backend.Must(t, w.Put(ctx, backend.Rec(key, "v")))
@@ -373,15 +465,21 @@ func (v *verbs) writer(t *testing.T) {
 	backend.Must(t, w.Close())
 }
 
-// moveTo goes on with the records in another namespace and number of shards.
-func (v *verbs) moveTo(t *testing.T) {
-	to, err := wildkey.New(v.client, wildkey.Options{Namespace: "moved", TTL: time.Hour, Shards: 5})
-	backend.Must(t, err)
-	if n, err := v.cache.MoveTo(ctx, to); n != len(v.want) || err != nil {
-		t.Errorf("MoveTo: %d, %v, want %d", n, err, len(v.want))
+// move goes on with the records in other namespaces and numbers of shards.
+func (v *verbs) move(t *testing.T) {
+	for _, options := range []wildkey.Options{{Shards: 5}, {Shards: 12, ShardSegments: 2}, {Shards: 1}, {Shards: 3}} {
+		options.Namespace, options.TTL = "moved", time.Hour
+		to, err := wildkey.New(v.client, options)
+		backend.Must(t, err)
+		if n, err := admin.Move(ctx, v.cache, to); n != len(v.want) || err != nil {
+			t.Errorf("Move to %d shards: %d, %v, want %d", options.Shards, n, err, len(v.want))
+		}
+		for shard := range v.cache.Layout().Shards() {
+			if n := v.do(t, "EXISTS", v.cache.Layout().Index(shard)); n != int64(0) {
+				t.Errorf("Move to %d shards has left %s", options.Shards, v.cache.Layout().Index(shard))
+			}
+		}
+		v.cache = to
+		v.hold(t)
 	}
-	if left, err := v.cache.Collect(ctx, wildkey.MustParsePattern("**")); len(left) > 0 || err != nil {
-		t.Errorf("All of what was left: %d, %v", len(left), err)
-	}
-	v.cache = to
 }

@@ -3,6 +3,9 @@ package docs
 
 import (
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -13,19 +16,29 @@ import (
 	"github.com/wildkey/wildkey/internal/page"
 )
 
-// TestReadmeGo holds the Go code of the README against the examples that are
-// compiled and run.
+// TestReadmeGo runs the programs of the README and expects the output that stands
+// behind each.
 func TestReadmeGo(t *testing.T) {
-	content, err := os.ReadFile(module.Path("example_test.go"))
-	backend.Must(t, err)
-	examples := strings.ReplaceAll(string(content), "\n\t", "\n")
-	blocks := page.Code(t, "README.md", "go")
-	if len(blocks) == 0 {
-		t.Error("the README has no Go code")
+	programs, outputs := page.Code(t, "README.md", "go"), page.Code(t, "README.md", "text")
+	if len(programs) == 0 || len(programs) != len(outputs) {
+		t.Fatalf("the README has %d blocks of Go and %d of its output", len(programs), len(outputs))
 	}
-	for _, block := range blocks {
-		if !strings.Contains(examples, block) {
-			t.Errorf("not in example_test.go:\n%s", block)
+	for i, program := range programs {
+		file := filepath.Join(t.TempDir(), "main.go")
+		backend.Must(t, os.WriteFile(file, []byte(program), 0o666))
+		run := exec.Command("go", "run", file)
+		run.Dir = module.Path(".") // whose modules it imports
+		run.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly")
+		output, err := run.CombinedOutput()
+		if err != nil {
+			t.Errorf("%v", err)
+		}
+		if diff := cmp.Diff(outputs[i], string(output)); diff != "" {
+			t.Errorf("(-README +got)\n%s", diff)
+		}
+		formatted, err := exec.Command("gofmt", "-l", file).CombinedOutput()
+		if len(formatted) > 0 || err != nil {
+			t.Errorf("gofmt of block %d: %s, %v", i+1, formatted, err)
 		}
 	}
 }
@@ -34,7 +47,12 @@ func TestReadmeGo(t *testing.T) {
 // output that stands there.
 func TestReadmeRedisCLI(t *testing.T) {
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
-		commands := page.Code(t, "README.md", "sh")[1]
+		shell := page.Code(t, "README.md", "sh")
+		at := slices.IndexFunc(shell, func(block string) bool { return strings.HasPrefix(block, "cd scripts\n") })
+		if at < 0 {
+			t.Fatal("the README has no commands in scripts")
+		}
+		commands := shell[at]
 		if b.LacksReadOnlyScripts() {
 			commands = strings.ReplaceAll(commands, "EVALSHA_RO", "EVALSHA")
 		}

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
@@ -26,7 +26,16 @@ var ctx = context.Background()
 
 var listing = flag.Bool("listing", false, "print the coverage of the scripts, with their source")
 
-var permissionCheck = regexp.MustCompile(`may\('([A-Z]+)'`)
+// permissionCheck is where a script asks whether its user may call a command; put.lua
+// asks for the verbs that a call has.
+var permissionCheck = regexp.MustCompile(`(?:may|lacks)\((?:'(\w+)', )?'([A-Z]+)'`)
+
+// argumentsOf has, for each verb of put.lua, the arguments of a record.
+var argumentsOf = map[string][]any{
+	"put":    {"60000", "*", "v"},
+	"touch":  {"touch never", "*", ""},
+	"delete": {"delete", "*", ""},
+}
 
 // runScripts runs all cases of the corpus, all malformed calls, and a call for
 // each permission that a script asks for, without it, on engines that setUp has
@@ -36,7 +45,6 @@ func runScripts(t *testing.T, setUp func(*luatest.Engine)) {
 	for _, script := range wildkey.Scripts() {
 		backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
 			setUp(b.Engine)
-			b.Engine.Advance(987_654 * time.Microsecond) // so that a fraction of a second counts
 			for _, want := range corpus.Read(t, script.Name) {
 				if diff := cmp.Diff(want.String(), want.Run(t, b).String()); diff != "" {
 					t.Errorf("%s: %s (-want +got)\n%s", script.Name, want.Name, diff)
@@ -45,10 +53,14 @@ func runScripts(t *testing.T, setUp func(*luatest.Engine)) {
 			digest := corpus.Load(t, b.Client, script.Name)
 			calls := corpus.MalformedCalls()[script.Name]
 			for _, check := range permissionCheck.FindAllStringSubmatch(script.Source, -1) {
-				backend.Must(t, b.Engine.SetUser("~* +@all -"+strings.ToLower(check[1])))
-				err := b.Client.EvalSha(ctx, digest, calls[0].Keys, calls[0].Args...).Err()
-				if !redis.HasErrorPrefix(err, "NOPERM ") || !strings.Contains(err.Error(), script.Name+": ") {
-					t.Errorf("%s without permission for %s: %v, want its NOPERM", script.Name, check[1], err)
+				verb, command, args := check[1], check[2], calls[0].Args
+				if verb != "" {
+					args = argumentsOf[verb]
+				}
+				backend.Must(t, b.Engine.SetUser("~* +@all -"+strings.ToLower(command)))
+				err := b.Client.EvalSha(ctx, digest, calls[0].Keys, args...).Err()
+				if want := "NOPERM " + script.Name + ": the user may not call " + command; err == nil || err.Error() != want {
+					t.Errorf("%s %s without permission for %s: %v, want %s", script.Name, verb, command, err, want)
 				}
 			}
 			backend.Must(t, b.Engine.SetUser("~* +@all"))
@@ -58,34 +70,80 @@ func runScripts(t *testing.T, setUp func(*luatest.Engine)) {
 					t.Errorf("%s: %.200q %.200q: %v, want BADARG", script.Name, call.Keys, call.Args, err)
 				}
 			}
-			if script.Name == "match" {
+			switch script.Name {
+			case "match":
 				runMoves(t, b, digest)
+			case "put":
+				runCollecting(t, b, digest)
 			}
 		})
 	}
 }
 
-// runMoves has match.lua look a record up as its slot moves, at the node that it
-// leaves and at the one that it has yet to come to.
+// runMoves has match.lua look records up as their slot moves: one of them has come
+// to another node, or is yet to come to this one.
 func runMoves(t *testing.T, b *backend.Backend, digest string) {
 	t.Helper()
-	const nonLocal = "ERR Script attempted to access a non local key in a cluster node"
 	b.Do(t, "FLUSHALL")
-	b.Do(t, "ZADD", "{t}/keys", 0, "there", 0, "yet to come")
+	b.Do(t, "ZADD", "{t}/keys", 0, "there", 0, "yet-to-come")
 	b.Do(t, "SET", "{t}:there", "v")
 	client := b.NewClient(t, func(o *redis.Options) { o.MaxRetries = -1 }) // go-redis calls again at TRYAGAIN
-	for _, row := range []struct {
-		call        int // TIME, ZRANGEBYLEX, MGET of there, MGET of yet to come, MGET of that and the index
-		reply, want string
-	}{
-		{3, nonLocal, "TRYAGAIN match: the slot moves"},
-		{5, nonLocal, "TRYAGAIN match: the slot moves"},
-		{3, "WRONGTYPE of anything else", "WRONGTYPE of anything else"},
+	const tryAgain = "TRYAGAIN match: the slot moves, and a record is on another node"
+	for reply, want := range map[string]string{
+		"ERR Script attempted to access a non local key in a cluster node":                                                    tryAgain,
+		"ERR Unable to execute command 'exists' in script because undeclared keys were accessed during rehashing of the slot": tryAgain,
+		"WRONGTYPE of anything else": "WRONGTYPE of anything else",
 	} {
-		b.Engine.FailCall(row.call, luatest.Error(row.reply))
-		err := client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}/expiry"}, "values", "", 9, 9, 99, "**").Err()
-		if !redis.HasErrorPrefix(err, row.want) {
-			t.Errorf("match.lua, where call %d fails with %s: %v, want %s", row.call, row.reply, err, row.want)
+		for _, row := range []struct {
+			want  string
+			calls []int // that look records up
+		}{
+			{"values", []int{2, 4}},  // MGET of each; EXISTS of the one that is not there
+			{"records", []int{2, 5}}, // and PTTL of the one that is
+			{"keys", []int{2, 3, 4}}, // EXISTS of both, and of each
+			{"count", []int{2, 3, 4}},
+		} {
+			for _, call := range row.calls {
+				b.Engine.FailCall(call, luatest.Error(reply))
+				err := client.EvalSha(ctx, digest, []string{"{t}/keys"}, row.want, "", 9, 9, 99, "**").Err()
+				if err == nil || err.Error() != want {
+					t.Errorf("match.lua for %s, where call %d fails with %s: %v, want %s", row.want, call, reply, err, want)
+				}
+			}
+		}
+	}
+}
+
+// runCollecting has put.lua find stale entries so long that it does not come to
+// their end; and then short ones, until a look has begun behind the last of them.
+func runCollecting(t *testing.T, b *backend.Backend, digest string) {
+	t.Helper()
+	const behind = 12 // each new record lie so many stale entries
+	put := func(n, length int) (left int64) {
+		b.Do(t, "FLUSHALL")
+		keys, args, stale := []string{"{t}/keys"}, []any{}, []any{"ZADD", "{t}/keys"}
+		for i := range n {
+			member := fmt.Sprintf("%04d", i)
+			keys, args = append(keys, "{t}:"+member), append(args, "60000", "*", "v")
+			for letter := range behind {
+				stale = append(stale, 0, member+strings.Repeat(string(rune('a'+letter)), length-len(member)))
+			}
+		}
+		b.Do(t, stale...)
+		b.Engine.ResetTrace()
+		backend.Must(t, b.Client.EvalSha(ctx, digest, keys, args...).Err())
+		return b.Do(t, "ZCARD", "{t}/keys").(int64) - int64(n)
+	}
+	if left := put(60, 4096); left == 0 || left == 60*behind {
+		t.Errorf("a put of 60 leaves %d of %d long stale entries", left, 60*behind)
+	}
+	behindTheLast := func(call luatest.Call) bool {
+		found, ok := call.Reply.([]any)
+		return ok && call.Args[0] == "ZRANGEBYLEX" && len(found) == 0
+	}
+	for tries := 0; !slices.ContainsFunc(b.Engine.Trace(), behindTheLast); tries++ {
+		if put(64, 5); tries == 1000 {
+			t.Fatal("no look begins behind the last entry in 1,000 puts")
 		}
 	}
 }

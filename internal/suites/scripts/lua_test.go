@@ -1,6 +1,7 @@
 package scripts
 
 import (
+	"crypto/sha1"
 	"fmt"
 	"os"
 	"strings"
@@ -16,8 +17,8 @@ import (
 
 // TestScriptsOnLua runs the scripts on the Lua interpreters of PUC-Rio: each
 // run of the corpus and each malformed call is recorded on the engine, and
-// replayed there with the recorded answers to redis.call. The same calls must
-// be made and the same reply returned.
+// replayed there with the recorded answers to redis.call and redis.sha1hex. The
+// same calls must be made and the same reply returned.
 func TestScriptsOnLua(t *testing.T) {
 	harness, err := os.ReadFile(module.Path("scripts/testdata/replay.lua"))
 	backend.Must(t, err)
@@ -51,19 +52,26 @@ func recordRuns(t *testing.T, script wildkey.Script) (runs string, n int) {
 				reply := puclua.Quote(string(luatest.AppendReply(nil, call.Reply)))
 				runs += fmt.Sprintf("{ case = %s, KEYS = %s, ARGV = %s, reply = %s,\n  calls = {\n",
 					puclua.Quote(name), luaList(keys), luaList(argv), reply)
+				digests := ""
 				for _, made := range trace[i+1:] {
 					if made.Script != digest {
 						break
 					}
 					runs += fmt.Sprintf("    { args = %s, reply = %s },\n", luaList(made.Args), luaReply(made.Reply))
+					if text, ok := made.Reply.(string); ok {
+						digests += fmt.Sprintf("[%s] = '%x', ", puclua.Quote(text), sha1.Sum([]byte(text)))
+					}
 				}
-				runs += "  } },\n"
+				runs += "  },\n  sha1 = { " + digests + "} },\n"
 			}
 			b.Engine.ResetTrace()
 		}
-		for _, one := range corpus.Read(t, script.Name) {
-			one.Run(t, b)
-			record(one.Name)
+		for _, declaredOnly := range []bool{false, true} { // if so, put.lua's collecting and match.lua's look-ups fail
+			b.Engine.SetDeclaredKeysOnly(declaredOnly)
+			for _, one := range corpus.Read(t, script.Name) {
+				one.Run(t, b)
+				record(one.Name)
+			}
 		}
 		backend.Must(t, b.Client.FlushAll(ctx).Err())
 		for i, call := range corpus.MalformedCalls()[script.Name] {

@@ -18,7 +18,7 @@ import (
 func TestScriptWork(t *testing.T) {
 	path := module.Path("scripts/testdata/work.txt")
 	got := "# The work of each case of the corpus: instructions of the Lua machine, calls of redis.call.\n" +
-		"# Rewritten by: go test -run TestScriptWork -update\n"
+		"# Rewritten by: make generated\n"
 	for _, script := range wildkey.Scripts() {
 		backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
 			got += "\n"
