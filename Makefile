@@ -66,7 +66,7 @@ fuzz:
 # against a model, and commands and scripts on the engine against servers, some 10 minutes a server; calls that no
 # client makes, some 10 minutes; and the long form of make faults, with -race.
 soak:
-	go test -run TestMatchIsAFilter -timeout 2h -v ./internal/suites/match -match-cases 50000
+	go test -run TestMatchIsAFilter -timeout 8h -v ./internal/suites/match -match-cases 200000
 	go test -run TestModel -timeout 2h -v ./internal/suites/model -model-ops 100000
 	go test -run TestHostileCalls -timeout 2h -v ./internal/suites/hostile -hostile-rounds 2000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
