@@ -62,7 +62,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzMatch$$' -fuzztime $(FUZZTIME) ./internal/suites/match
 	go test -run '^$$' -fuzz '^FuzzScripts$$' -fuzztime $(FUZZTIME) ./internal/suites/hostile
 
-# The long forms of random tests, each with its seed: patterns against a plain filter, some 20 minutes; all verbs
+# The long forms of random tests, each with its seed: patterns against a plain filter, some 2 hours; all verbs
 # against a model, and commands and scripts on the engine against servers, some 10 minutes a server; calls that no
 # client makes, some 10 minutes; and the long form of make faults, with -race.
 soak:

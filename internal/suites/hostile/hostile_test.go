@@ -30,7 +30,7 @@ import (
 
 var (
 	hostileSeed   = flag.Uint64("hostile-seed", 0, "the seed of TestHostileCalls; 0: the time")
-	hostileRounds = flag.Int("hostile-rounds", 40, "how many rounds of 40 calls it has, a third of it on a server")
+	hostileRounds = flag.Int("hostile-rounds", 60, "how many rounds of 40 calls it has, a third of it on a server")
 )
 
 // TestHostileCalls gives the scripts what no client sends, over a connection
@@ -181,11 +181,11 @@ func (h hostile) valid(script string) (keys, argv []string) {
 		}
 		return keys, argv
 	}
-	n := pick(h, 0, 1, 1, 2, 3, 10)
+	n := pick(h, 0, 1, 1, 2, 3, 10, 30)
 	if h.oneIn(60) {
 		n = pick(h, 500, 1001, 3000)
 	}
-	putsAlone := h.oneIn(3)
+	same, isSame := h.action(), h.oneIn(3)
 	for range n {
 		key := tag + pick(h, ":", ":user:4:") + h.segment()
 		if h.oneIn(3) || slices.Contains(keys, key) && !h.oneIn(20) {
@@ -194,8 +194,8 @@ func (h hostile) valid(script string) (keys, argv []string) {
 		keys = append(keys, key)
 		if script == "put" {
 			action, value := h.action(), ""
-			if putsAlone {
-				action = h.ttl()
+			if isSame {
+				action = same
 			}
 			if !slices.Contains([]string{"t", "d", "c"}, action[:1]) {
 				value = pick(h, "v", "", "\x00\xff\r\n")
