@@ -131,7 +131,12 @@ func (c *Cache) merge(ctx context.Context, shards []int, q query, cursor string)
 			defer stop()
 			heads[i] = &head{next: next}
 		}
-		if err := inParallel(ctx, heads, func(_ context.Context, h *head) error { return h.advance(cancel) }); err != nil {
+		err := inParallel(ctx, heads, func(first context.Context, h *head) error {
+			// A failure ends the calls of the other shards once it is the one to be reported.
+			defer context.AfterFunc(first, cancel)()
+			return h.advance()
+		})
+		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
@@ -142,7 +147,7 @@ func (c *Cache) merge(ctx context.Context, shards []int, q query, cursor string)
 			if !yield(least.entry, nil) {
 				return
 			}
-			if err := least.advance(cancel); err != nil {
+			if err := least.advance(); err != nil {
 				yield(Entry{}, err)
 				return
 			}
@@ -162,12 +167,9 @@ type head struct {
 	ended   bool
 }
 
-// advance has a failure end the calls that the other shards wait for.
-func (h *head) advance(cancel func()) (err error) {
+func (h *head) advance() (err error) {
 	var ok bool
-	if h.entry, err, ok = h.next(); err != nil {
-		cancel()
-	}
+	h.entry, err, ok = h.next()
 	h.encoded, h.ended = h.entry.Key.String(), !ok
 	return err
 }
