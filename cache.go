@@ -116,6 +116,7 @@ type Cache struct {
 	loader  *loader
 	options Options
 	layout  Layout
+	only    *int // the shard where patterns look; nil: all
 }
 
 // New returns the Cache of a namespace. It sends nothing to the server.
@@ -158,6 +159,15 @@ func (c *Cache) Options() Options { return c.options }
 
 // Layout returns how the Cache names its Redis keys.
 func (c *Cache) Layout() Layout { return c.layout }
+
+// OnShard returns the Cache as one of its shards has it, 0 to Options.Shards-1: a
+// pattern finds, and Sweep sweeps, what lies there alone. What names keys is as
+// before.
+func (c *Cache) OnShard(shard int) *Cache {
+	one := *c
+	one.only = &shard
+	return &one
+}
 
 // Load loads all scripts on every node, replicas too, or with Options.Preloaded
 // checks that they are there; a node that is down is an error. Load is optional:
@@ -313,14 +323,14 @@ func (c *Cache) Match(ctx context.Context, pattern Pattern, options ...MatchOpti
 	for _, option := range options {
 		option(&q)
 	}
-	return c.merge(ctx, c.layout.shardsOf(pattern), q, "")
+	return c.merge(ctx, c.shardsOf(pattern), q, "")
 }
 
 // MatchKeys is Match without the values.
 func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, error] {
 	return func(yield func(Key, error) bool) {
 		q := query{want: "keys", pattern: pattern, limit: c.options.PageLimit}
-		for entry, err := range c.merge(ctx, c.layout.shardsOf(pattern), q, "") {
+		for entry, err := range c.merge(ctx, c.shardsOf(pattern), q, "") {
 			if !yield(entry.Key, err) {
 				return
 			}
@@ -350,7 +360,7 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 	if options.WithTTL {
 		q.want = "records"
 	}
-	shards := c.layout.shardsOf(pattern)
+	shards := c.shardsOf(pattern)
 	if len(shards) == 1 {
 		reply, err := c.page(ctx, shards[0], q, options.Cursor)
 		return reply.Page, err
@@ -410,7 +420,7 @@ func (c *Cache) Sweep(ctx context.Context) (int, error) {
 
 // sumPages adds up what f returns for each page, in all shards at a time.
 func (c *Cache) sumPages(ctx context.Context, q query, f func(matchReply) (int, error)) (int, error) {
-	return sum(ctx, c.layout.shardsOf(q.pattern), func(ctx context.Context, shard int) (total int, err error) {
+	return sum(ctx, c.shardsOf(q.pattern), func(ctx context.Context, shard int) (total int, err error) {
 		for reply, err := range c.pages(ctx, shard, q, "") {
 			if err != nil {
 				return total, err
@@ -430,7 +440,7 @@ func (c *Cache) sumPages(ctx context.Context, q query, f func(matchReply) (int, 
 func (c *Cache) onMatches(
 	ctx context.Context, pattern Pattern, act func(ctx context.Context, names []string) (int, error),
 ) (int, error) {
-	return sum(ctx, c.layout.shardsOf(pattern), func(ctx context.Context, shard int) (total int, err error) {
+	return sum(ctx, c.shardsOf(pattern), func(ctx context.Context, shard int) (total int, err error) {
 		names := []string{c.layout.Index(shard)}
 		flush := func() error {
 			if len(names) == 1 {

@@ -24,9 +24,9 @@ func shardOfHead(encoded []byte, shards int) int {
 	return int(crc32.ChecksumIEEE(encoded) % uint32(max(shards, 1)))
 }
 
-// shardsOf returns the shards that may hold matches: one, if the pattern has
+// ShardsOf returns the shards that may hold matches of the pattern: one, if it has
 // literals for all segments that choose a shard, else all.
-func (l Layout) shardsOf(p Pattern) []int {
+func (l Layout) ShardsOf(p Pattern) []int {
 	head := p.terms[:min(l.leading, len(p.terms))]
 	if slices.ContainsFunc(head, func(t Term) bool { return t.argument[0] != '=' }) {
 		all := make([]int, len(l.shards))
@@ -40,6 +40,15 @@ func (l Layout) shardsOf(p Pattern) []int {
 		segments = append(segments, term.argument[1:])
 	}
 	return []int{shardOfHead([]byte(strings.Join(segments, ":")), len(l.shards))}
+}
+
+// shardsOf returns those of them that this Cache asks.
+func (c *Cache) shardsOf(p Pattern) []int {
+	shards := c.layout.ShardsOf(p)
+	if c.only == nil || p.terms == nil { // no term: the first call says so
+		return shards
+	}
+	return slices.DeleteFunc(shards, func(shard int) bool { return shard != *c.only })
 }
 
 // keysOf returns the KEYS of a script that writes these records: the index of

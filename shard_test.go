@@ -65,6 +65,42 @@ func TestShardsAsked(t *testing.T) {
 	})
 }
 
+// TestOnShard finds, deletes and sweeps in one shard what all shards have together.
+func TestOnShard(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{Shards: 7, ShardSegments: 2})
+		shards := map[int][]string{}
+		for n := range 40 {
+			key := wildkey.K("user", 10+n)
+			backend.Must(t, cache.Put(ctx, backend.Rec(key, "v")))
+			shard := cache.Layout().Shard(key)
+			shards[shard] = append(shards[shard], key.String()+"=v")
+		}
+		pattern := wildkey.MustParsePattern("user:*")
+		for shard := range 7 {
+			one := cache.OnShard(shard)
+			found, err := one.Collect(ctx, pattern)
+			backend.Must(t, err)
+			if diff := cmp.Diff(shards[shard], backend.Entries(found)); diff != "" {
+				t.Errorf("in shard %d (-want +got)\n%s", shard, diff)
+			}
+			b.Do(t, "DEL", cache.Layout().Prefix(shard)+strings.TrimSuffix(shards[shard][0], "=v"))
+			if n, err := one.Sweep(ctx); n != 1 || err != nil {
+				t.Errorf("Sweep of shard %d: %d, %v", shard, n, err)
+			}
+			if n, err := one.DeleteMatch(ctx, pattern); n != len(found)-1 || err != nil {
+				t.Errorf("DeleteMatch in shard %d: %d, %v", shard, n, err)
+			}
+			if _, err := one.Count(ctx, wildkey.Pattern{}); !errors.Is(err, wildkey.ErrBadPattern) {
+				t.Errorf("no pattern in shard %d: %v", shard, err)
+			}
+		}
+		if n, err := cache.Count(ctx, pattern); n != 0 || err != nil {
+			t.Errorf("left: %d, %v", n, err)
+		}
+	})
+}
+
 // TestCrossShard: what would not be atomic is refused, and writes nothing.
 func TestCrossShard(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
