@@ -78,6 +78,7 @@ func (o Op) If(condition Condition) Op {
 // Apply is one round trip. If the index grows, the call also drops some entries
 // whose record is gone, at most 1,024.
 func (c *Cache) Apply(ctx context.Context, ops ...Op) (int, error) {
+	ctx = withVerb(ctx, "Apply")
 	names, args, err := c.arguments(ops)
 	if err != nil || len(ops) == 0 {
 		return 0, err
@@ -98,6 +99,7 @@ func (c *Cache) Validate(ops ...Op) error {
 // Put writes the records: all of them at once, or none. It is an Apply of an
 // OpPut for each.
 func (c *Cache) Put(ctx context.Context, records ...Record) error {
+	ctx = withVerb(ctx, "Put")
 	_, err := c.Apply(ctx, opsOf(records, OpPut)...)
 	return err
 }
@@ -105,6 +107,7 @@ func (c *Cache) Put(ctx context.Context, records ...Record) error {
 // Touch gives those of the records that are live a new TTL, all at once, and
 // returns how many they are. It is an Apply of an OpTouch for each.
 func (c *Cache) Touch(ctx context.Context, ttl time.Duration, keys ...Key) (int, error) {
+	ctx = withVerb(ctx, "Touch")
 	return c.Apply(ctx, opsOf(keys, func(key Key) Op { return OpTouch(key, ttl) })...)
 }
 

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // PutEach writes any number of records, in as few calls of put.lua as their
@@ -19,18 +21,21 @@ import (
 // condition fails, its TTL is invalid or the server refuses its call, the others
 // are written all the same. The function outcome, unless it is nil, is called for
 // each record, in their order, with nil or the reason why it was not written; up to
-// CallRecords records share a call and its error. It may end ctx, and no further
+// CallRecords records share a call and, unless it was refused for one of them, its
+// error. It may end ctx, and no further
 // call is made. As many records are held at a time as fill one call to each of 16
 // shards.
 func (c *Cache) PutEach(
 	ctx context.Context, records iter.Seq2[Record, error], outcome func(Record, error),
 ) (int, error) {
+	ctx = withVerb(ctx, "PutEach")
 	return applyEach(ctx, c, records, OpPut, outcome)
 }
 
 // DeleteEach deletes any number of records, in the way of PutEach, and returns how
 // many of them were live.
 func (c *Cache) DeleteEach(ctx context.Context, keys iter.Seq2[Key, error], outcome func(Key, error)) (int, error) {
+	ctx = withVerb(ctx, "DeleteEach")
 	return applyEach(ctx, c, keys, OpDelete, outcome)
 }
 
@@ -39,6 +44,7 @@ func (c *Cache) DeleteEach(ctx context.Context, keys iter.Seq2[Key, error], outc
 func (c *Cache) TouchEach(
 	ctx context.Context, ttl time.Duration, keys iter.Seq2[Key, error], outcome func(Key, error),
 ) (int, error) {
+	ctx = withVerb(ctx, "TouchEach")
 	return applyEach(ctx, c, keys, func(key Key) Op { return OpTouch(key, ttl) }, outcome)
 }
 
@@ -94,7 +100,8 @@ func (c *Cache) applyBatch(ctx context.Context, ops []Op) (int, []error) {
 
 // applyPlaces does those of the operations that have these places, all of one
 // shard. A failed condition costs a call or two: the operations before it go again,
-// and the next call is for half as many; calls that succeed double.
+// and the next call is for half as many. A refused call is halved until the refused
+// operation is alone. Calls that succeed double.
 func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results []error) (done int) {
 	for size := c.options.CallRecords; len(places) > 0; {
 		var call []Op
@@ -117,6 +124,9 @@ func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results
 			continue
 		case failed != nil:
 			call, size = call[:1], max(size/2, 1)
+		case refused(err) && len(call) > 1: // perhaps for one of them
+			size = len(call) / 2
+			continue
 		default:
 			done, size = done+n, min(2*size, c.options.CallRecords)
 		}
@@ -126,4 +136,12 @@ func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results
 		places = places[len(call):]
 	}
 	return done
+}
+
+// refused reports whether a server has refused a call, and might not refuse another
+// that names other records.
+func refused(err error) bool {
+	return slices.ContainsFunc([]string{"NOPERM", "WRONGTYPE", "BADARG"}, func(code string) bool {
+		return redis.HasErrorPrefix(err, code)
+	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/wildkey/wildkey"
 	"github.com/wildkey/wildkey/internal/backend"
+	"github.com/wildkey/wildkey/luatest"
 )
 
 // outcomesOf gives PutEach the records and lists what it says of each.
@@ -115,6 +116,51 @@ func TestPutEachFailsOneByOne(t *testing.T) {
 		}
 		if lost == 0 || written != 100-lost {
 			t.Errorf("%d written, %d of 100 lost", written, lost)
+		}
+	})
+}
+
+// TestPutEachOfARefusedRecord: a server that refuses the calls with one record gets
+// the others in other calls.
+func TestPutEachOfARefusedRecord(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		var calls int
+		client := b.NewClient(t, func(*redis.Options) {})
+		client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
+			if cmd.Name() != "evalsha" {
+				return nil
+			}
+			calls++
+			if slices.Contains(cmd.Args(), any("{test}:admin:1")) {
+				cmd.SetErr(luatest.Error("NOPERM refused by the test"))
+			}
+			return cmd.Err()
+		}))
+		for place := range 250 {
+			if place%83 != 0 {
+				continue
+			}
+			cache := backend.Cache(t, client, wildkey.Options{})
+			backend.Warm(t, cache)
+			records := make([]wildkey.Record, 250)
+			for n := range records {
+				records[n] = backend.Rec(wildkey.K("user", n), "v")
+			}
+			records[place].Key = wildkey.K("admin", 1)
+			calls = 0
+			outcomes, written, first := outcomesOf(t, cache, records)
+			for n, err := range outcomes {
+				if (n == place) != redis.HasErrorPrefix(err, "NOPERM") || n != place && err != nil {
+					t.Errorf("record %d, of which %d is refused: %v", n, place, err)
+				}
+			}
+			if written != 249 || !redis.HasErrorPrefix(first, "NOPERM") || calls > 30 {
+				t.Errorf("record %d is refused: %d written in %d calls, %v", place, written, calls, first)
+			}
+			n, err := cache.DeleteMatch(ctx, wildkey.MustParsePattern("user:*"))
+			if n != 249 || err != nil {
+				t.Errorf("found: %d, %v", n, err)
+			}
 		}
 	})
 }

@@ -21,14 +21,21 @@ import (
 	"iter"
 	"maps"
 	"math"
+	"reflect"
 	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Client is what a Cache needs of a Redis client. *redis.Client,
-// *redis.ClusterClient and the client of package luatest have it.
+// Client is what a Cache needs of a Redis client. *redis.Client, also of
+// redis.NewFailoverClient, *redis.ClusterClient, *redis.Ring,
+// redis.UniversalClient and the client of package luatest have it, and so has what
+// embeds one of them.
+//
+// A context that ends stops a call that has been sent only with the client's option
+// ContextTimeoutEnabled. Without it, go-redis waits for ReadTimeout, and for that of
+// each repetition.
 type Client interface {
 	redis.Scripter
 	Get(ctx context.Context, key string) *redis.StringCmd
@@ -121,8 +128,11 @@ type Cache struct {
 
 // New returns the Cache of a namespace. It sends nothing to the server.
 func New(client Client, options Options) (*Cache, error) {
-	if client == nil {
+	if value := reflect.ValueOf(client); !value.IsValid() || value.Kind() == reflect.Pointer && value.IsNil() {
 		return nil, errors.New("wildkey: New: the client is nil")
+	}
+	if _, queues := client.(redis.Pipeliner); queues {
+		return nil, fmt.Errorf("wildkey: New: a %T answers only once it is executed; give New the client itself", client)
 	}
 	options.CallRecords = cmp.Or(options.CallRecords, 250)
 	options.CallBytes = cmp.Or(options.CallBytes, 1<<20)
@@ -173,6 +183,7 @@ func (c *Cache) OnShard(shard int) *Cache {
 // checks that they are there; a node that is down is an error. Load is optional:
 // verbs load the scripts that they need.
 func (c *Cache) Load(ctx context.Context) error {
+	ctx = withVerb(ctx, "Load")
 	for _, script := range Scripts() {
 		if err := c.loader.provide(ctx, script); err != nil {
 			return err
@@ -183,6 +194,7 @@ func (c *Cache) Load(ctx context.Context) error {
 
 // Get returns the value of the record, or ErrNotFound. It is a plain GET.
 func (c *Cache) Get(ctx context.Context, key Key) ([]byte, error) {
+	ctx = withVerb(ctx, "Get")
 	name, err := c.layout.Record(key)
 	if err != nil {
 		return nil, err
@@ -193,6 +205,7 @@ func (c *Cache) Get(ctx context.Context, key Key) ([]byte, error) {
 // GetTouch returns the value of the record and gives it a new TTL, or returns
 // ErrNotFound. It is a plain GETEX.
 func (c *Cache) GetTouch(ctx context.Context, ttl time.Duration, key Key) ([]byte, error) {
+	ctx = withVerb(ctx, "GetTouch")
 	name, err := c.layout.Record(key)
 	if err != nil {
 		return nil, err
@@ -220,6 +233,7 @@ func valueOf(command string, reply *redis.StringCmd) ([]byte, error) {
 // TTL returns the time that the record has left, at least a millisecond, or
 // NoExpiry, or ErrNotFound. It is a plain PTTL.
 func (c *Cache) TTL(ctx context.Context, key Key) (time.Duration, error) {
+	ctx = withVerb(ctx, "TTL")
 	name, err := c.layout.Record(key)
 	if err != nil {
 		return 0, err
@@ -245,6 +259,7 @@ const longestTTL = math.MaxInt64 / time.Millisecond * time.Millisecond
 // there is no record, empty but not nil where the value is empty. It is a plain
 // MGET, and one atomic snapshot, for each shard in which the keys lie.
 func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
+	ctx = withVerb(ctx, "GetMany")
 	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
 		return nil, err
 	}
@@ -283,6 +298,7 @@ func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
 // Delete deletes the records, all at once, and returns how many of them were
 // live. It works on a server whose memory is full. One round trip.
 func (c *Cache) Delete(ctx context.Context, keys ...Key) (int, error) {
+	ctx = withVerb(ctx, "Delete")
 	names, err := c.scriptKeys(keys)
 	if err != nil || len(keys) == 0 {
 		return 0, err
@@ -297,6 +313,7 @@ func (c *Cache) delete(ctx context.Context, names []string) (int, error) {
 // Take deletes the record and returns the value that it had, or ErrNotFound.
 // Of concurrent calls, just one gets the value. One round trip.
 func (c *Cache) Take(ctx context.Context, key Key) ([]byte, error) {
+	ctx = withVerb(ctx, "Take")
 	names, err := c.scriptKeys([]Key{key})
 	if err != nil {
 		return nil, err
@@ -319,6 +336,7 @@ func (c *Cache) Take(ctx context.Context, key Key) ([]byte, error) {
 // exactly once, any other at most once. An error ends the iteration. Where the
 // pattern asks several shards, up to a page of each is in memory at a time.
 func (c *Cache) Match(ctx context.Context, pattern Pattern, options ...MatchOption) iter.Seq2[Entry, error] {
+	ctx = withVerb(ctx, "Match")
 	q := query{want: "values", pattern: pattern, limit: c.options.PageLimit}
 	for _, option := range options {
 		option(&q)
@@ -328,6 +346,7 @@ func (c *Cache) Match(ctx context.Context, pattern Pattern, options ...MatchOpti
 
 // MatchKeys is Match without the values.
 func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, error] {
+	ctx = withVerb(ctx, "MatchKeys")
 	return func(yield func(Key, error) bool) {
 		q := query{want: "keys", pattern: pattern, limit: c.options.PageLimit}
 		for entry, err := range c.merge(ctx, c.shardsOf(pattern), q, "") {
@@ -340,6 +359,7 @@ func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, e
 
 // Collect returns all records that Match meets. It holds them in memory.
 func (c *Cache) Collect(ctx context.Context, pattern Pattern) ([]Entry, error) {
+	ctx = withVerb(ctx, "Collect")
 	var entries []Entry
 	for entry, err := range c.Match(ctx, pattern) {
 		if err != nil {
@@ -356,6 +376,7 @@ func (c *Cache) Collect(ctx context.Context, pattern Pattern) ([]Entry, error) {
 // empty, and with a cursor. If the pattern asks several shards, each call to one of
 // them is a snapshot, and the page ends at its limit or CallBytes alone.
 func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) (page Page, err error) {
+	ctx = withVerb(ctx, "Page")
 	q := query{want: "values", pattern: pattern, limit: cmp.Or(options.Limit, c.options.PageLimit)}
 	if options.WithTTL {
 		q.want = "records"
@@ -384,6 +405,7 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 // Count returns how many live records match. It takes a round trip, and an atomic
 // snapshot, for each Options.PageReads index entries that are read.
 func (c *Cache) Count(ctx context.Context, pattern Pattern) (int, error) {
+	ctx = withVerb(ctx, "Count")
 	q := query{want: "count", pattern: pattern, limit: c.options.PageReads}
 	return c.sumPages(ctx, q, func(reply matchReply) (int, error) { return reply.count, nil })
 }
@@ -393,12 +415,14 @@ func (c *Cache) Count(ctx context.Context, pattern Pattern) (int, error) {
 // once: a reader sees all of them or none. If there are more, it goes on in further
 // rounds. It finds them on masters, and works when the memory is full.
 func (c *Cache) DeleteMatch(ctx context.Context, pattern Pattern) (int, error) {
+	ctx = withVerb(ctx, "DeleteMatch")
 	return c.onMatches(ctx, pattern, c.delete)
 }
 
 // TouchMatch gives the records that match a new TTL and returns how many they
 // were. It works in rounds as DeleteMatch does.
 func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Pattern) (int, error) {
+	ctx = withVerb(ctx, "TouchMatch")
 	argument, err := ttlArgument(ttl)
 	if err != nil {
 		return 0, err
@@ -414,6 +438,7 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 // short calls, to masters, and touches no record. A namespace that records are put
 // into keeps itself clean; only one to which nobody puts any more needs a Sweep.
 func (c *Cache) Sweep(ctx context.Context) (int, error) {
+	ctx = withVerb(ctx, "Sweep")
 	q := query{want: "count", pattern: everything, limit: c.options.PageReads, fromMaster: true, sweep: true}
 	return c.sumPages(ctx, q, func(reply matchReply) (int, error) { return reply.swept, reply.sweepErr })
 }

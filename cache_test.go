@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -787,15 +788,36 @@ func TestLargeBatches(t *testing.T) {
 	})
 }
 
-// TestGetAllocates no more than two things beyond what go-redis does.
+// TestGetAllocates no more than three things beyond what go-redis does: the name, the
+// value and the context with the verb.
 func TestGetAllocates(t *testing.T) {
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
 		cache, key := b.Cache(t, wildkey.Options{}), wildkey.K("user", 42, "session", "abc")
 		backend.Must(t, cache.Put(ctx, backend.Rec(key, "v")))
 		raw := testing.AllocsPerRun(100, func() { b.Client.Get(ctx, "{test}:user:42:session:abc") })
 		got := testing.AllocsPerRun(100, func() { _, _ = cache.Get(ctx, key) })
-		if got > raw+2 {
+		if got > raw+3 {
 			t.Errorf("Get allocates %v times, GET itself %v", got, raw)
+		}
+	})
+}
+
+// TestGetManyAllocates by the number of its keys, and not of the shards.
+func TestGetManyAllocates(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		bytes := func(shards int) uint64 {
+			cache := b.Cache(t, wildkey.Options{Shards: shards})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			for range 100 {
+				_, err := cache.GetMany(ctx, wildkey.K("a"))
+				backend.Must(t, err)
+			}
+			runtime.ReadMemStats(&after)
+			return (after.TotalAlloc - before.TotalAlloc) / 100
+		}
+		if few, many := bytes(2), bytes(16_384); many > 2*few+1_000 {
+			t.Errorf("GetMany of one key allocates %d bytes of 2 shards, %d of 16,384", few, many)
 		}
 	})
 }

@@ -84,8 +84,17 @@ func TestArgumentErrors(t *testing.T) {
 				t.Errorf("New with %+v: no error", options)
 			}
 		}
-		if _, err := wildkey.New(nil, wildkey.Options{}); err == nil {
-			t.Error("New without a client: no error")
+		var noClient *redis.Client
+		var noRing *redis.Ring
+		for _, client := range []wildkey.Client{nil, noClient, noRing} {
+			if _, err := wildkey.New(client, wildkey.Options{}); err == nil || !strings.Contains(err.Error(), "nil") {
+				t.Errorf("New with %T nil: %v", client, err)
+			}
+		}
+		for _, client := range []wildkey.Client{b.Client.Pipeline(), b.Client.TxPipeline()} {
+			if _, err := wildkey.New(client, wildkey.Options{}); err == nil || !strings.Contains(err.Error(), "*redis.Pipeline") {
+				t.Errorf("New with %T: %v", client, err)
+			}
 		}
 		if n := b.Client.DBSize(ctx).Val(); n != 0 {
 			t.Errorf("something was written: %d Redis keys", n)
@@ -103,7 +112,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 			want string
 		}{
 			{cache.Put(ctx, backend.Rec(a, "v"), backend.Rec(wildkey.K("user", ""), "v")),
-				`wildkey: invalid key: "user:": segment 2 is empty (key 2 of the call)`},
+				`wildkey: invalid key: "user:": segment 2 is empty, or of a type that K does not take (key 2 of the call)`},
 			{cache.Put(ctx, backend.Rec(a, "v"), wildkey.Record{Key: wildkey.K("user", 42), TTL: time.Microsecond}),
 				"wildkey: invalid TTL: 1µs is below a millisecond (number 2 of the call, user:42)"},
 			{first(cache.Apply(ctx, wildkey.OpDelete(a), wildkey.Op{})), "wildkey: bad argument: the zero Op (number 2 of the call, )"},

@@ -21,7 +21,9 @@ type Key []string
 // K makes a Key of its parts: an encoding.TextMarshaler or else a fmt.Stringer
 // speaks for itself; strings, byte slices, integers and booleans become their
 // usual text. A part that is nil, of another type or fails to marshal becomes an
-// empty segment, which every verb refuses: a missing id addresses no record.
+// empty segment, which every verb refuses: a missing id addresses no record. So does
+// a Key, for which Child is there, and an int32 or uint8: as a rune or a byte it is a
+// character. Write int(n) for a number and string(r) for a character.
 func K(parts ...any) Key {
 	key := make(Key, len(parts))
 	for i, part := range parts {
@@ -42,6 +44,8 @@ func segmentText(part any) string {
 		return ""
 	}
 	switch part := part.(type) {
+	case Key, int32, uint8: // a list of segments; and perhaps a character, whose number nobody means
+		return ""
 	case encoding.TextMarshaler:
 		text, err := part.MarshalText()
 		if err != nil {
@@ -133,7 +137,7 @@ func (k Key) encode(prefix string) (string, error) {
 	}
 	for i, segment := range k {
 		if segment == "" {
-			return "", fmt.Errorf("%w: %q: segment %d is empty", ErrInvalidKey, k.String(), i+1)
+			return "", fmt.Errorf("%w: %q: segment %d is empty, or of a type that K does not take", ErrInvalidKey, k.String(), i+1)
 		}
 	}
 	// Most keys fit the stack: the string is then the only allocation.

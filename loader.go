@@ -3,11 +3,11 @@ package wildkey
 import (
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
@@ -55,25 +55,51 @@ func readScript(name string) Script {
 type loader struct {
 	client    redis.Scripter
 	preloaded bool
-	noEvalRO  atomic.Bool // the server is older than Redis 7.0, which brought EVALSHA_RO
+	noEvalRO  atomic.Bool // EVALSHA was taken where EVALSHA_RO was refused
+	loading   sync.Map    // by the name of a script: closed when it is loaded
 }
 
-// provide loads the script, on all nodes of a cluster, or looks for a preloaded one.
+// provide loads the script on all nodes, or looks for a preloaded one.
 func (l *loader) provide(ctx context.Context, script Script) error {
-	if !l.preloaded {
-		if err := l.client.ScriptLoad(ctx, script.Source).Err(); err != nil {
-			return fmt.Errorf("wildkey: SCRIPT LOAD %s.lua: %w", script.Name, err)
+	onNode := func(ctx context.Context, node redis.Scripter) error {
+		if !l.preloaded {
+			if err := node.ScriptLoad(ctx, script.Source).Err(); err != nil {
+				return fmt.Errorf("wildkey: SCRIPT LOAD %s.lua: %w", script.Name, err)
+			}
+			return nil
+		}
+		exists, err := node.ScriptExists(ctx, script.SHA1).Result()
+		if err != nil {
+			return fmt.Errorf("wildkey: SCRIPT EXISTS: %w", err)
+		}
+		if !slices.Equal(exists, []bool{true}) {
+			return missing(script)
 		}
 		return nil
 	}
-	exists, err := l.client.ScriptExists(ctx, script.SHA1).Result()
-	if err != nil {
-		return fmt.Errorf("wildkey: SCRIPT EXISTS: %w", err)
+	// A *redis.Ring sends what names no key to any one of its servers.
+	several, ok := l.client.(interface {
+		ForEachShard(ctx context.Context, fn func(ctx context.Context, node *redis.Client) error) error
+	})
+	if !ok {
+		return onNode(ctx, l.client)
 	}
-	if !slices.Equal(exists, []bool{true}) {
-		return missing(script)
+	return several.ForEachShard(ctx, func(ctx context.Context, node *redis.Client) error { return onNode(ctx, node) })
+}
+
+// provideOnce has concurrent callers wait for the one that loads the script.
+func (l *loader) provideOnce(ctx context.Context, script Script) {
+	loaded := make(chan struct{})
+	if other, loading := l.loading.LoadOrStore(script.Name, loaded); loading {
+		select {
+		case <-other.(chan struct{}):
+		case <-ctx.Done():
+		}
+		return
 	}
-	return nil
+	defer close(loaded)
+	defer l.loading.Delete(script.Name)
+	_ = l.provide(ctx, script) // the call that follows tells
 }
 
 func missing(script Script) error {
@@ -92,17 +118,19 @@ func (l *loader) run(ctx context.Context, script Script, keys []string, args ...
 }
 
 // runReadOnly calls a script that never writes. By EVALSHA_RO, replicas and users
-// without write permission run it.
+// without write permission run it. Redis 6.2 lacks that command, and an ACL may
+// grant EVALSHA alone: where EVALSHA_RO is refused, EVALSHA tells.
 func (l *loader) runReadOnly(ctx context.Context, script Script, keys []string, args ...any) *redis.Cmd {
-	if !l.noEvalRO.Load() {
-		cmd := l.call(ctx, caller{l.client.EvalShaRO, l.client.EvalRO}, script, keys, args)
-		var refused redis.Error
-		if !errors.As(cmd.Err(), &refused) || !redis.HasErrorPrefix(refused, "unknown command") {
-			return cmd
-		}
-		l.noEvalRO.Store(true)
+	if l.noEvalRO.Load() {
+		return l.run(ctx, script, keys, args...)
 	}
-	return l.run(ctx, script, keys, args...)
+	cmd := l.call(ctx, caller{l.client.EvalShaRO, l.client.EvalRO}, script, keys, args)
+	// The words of an unknown command are the same in all versions; it has no code of its own.
+	if err := cmd.Err(); redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command") {
+		cmd = l.run(ctx, script, keys, args...)
+		l.noEvalRO.Store(cmd.Err() == nil)
+	}
+	return cmd
 }
 
 // call sends the digest. If the server lacks the script, call loads it, on all
@@ -111,10 +139,8 @@ func (l *loader) runReadOnly(ctx context.Context, script Script, keys []string, 
 func (l *loader) call(ctx context.Context, to caller, script Script, keys []string, args []any) *redis.Cmd {
 	cmd := to.bySHA1(ctx, script.SHA1, keys, args...)
 	if isMissing(cmd.Err()) && !l.preloaded {
-		if l.provide(ctx, script) == nil {
-			cmd = to.bySHA1(ctx, script.SHA1, keys, args...)
-		}
-		if isMissing(cmd.Err()) {
+		l.provideOnce(ctx, script)
+		if cmd = to.bySHA1(ctx, script.SHA1, keys, args...); isMissing(cmd.Err()) {
 			cmd = to.bySource(ctx, script.Source, keys, args...)
 		}
 	}

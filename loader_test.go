@@ -1,12 +1,15 @@
 package wildkey_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"go/parser"
 	"go/token"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,28 +56,93 @@ func TestPreloaded(t *testing.T) {
 	})
 }
 
-// TestWithoutEvalRO stands for servers before Redis 7.0, which have no
-// EVALSHA_RO: it is tried once and then no more.
-func TestWithoutEvalRO(t *testing.T) {
+// TestOneLoadAtATime: callers who all meet a server without scripts wait for one of
+// them. One whose context ends waits no longer.
+func TestOneLoadAtATime(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
-		var tried atomic.Int32
-		b.Client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
-			if cmd.Name() != "evalsha_ro" {
-				return nil
-			}
-			tried.Add(1)
-			cmd.SetErr(luatest.Error("ERR unknown command `evalsha_ro`, with args beginning with: "))
-			return cmd.Err()
-		}))
-		cache := b.Cache(t, wildkey.Options{})
-		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
-		for range 3 {
-			if n, err := cache.Count(ctx, wildkey.MustParsePattern("**")); n != 1 || err != nil {
-				t.Errorf("Count: %d, %v", n, err)
-			}
+		const callers = 50
+		var missed, loads, under, together atomic.Int32
+		all := make(chan struct{})
+		client := b.Hooked(t, backend.Hook{
+			Before: func(cmds []redis.Cmder) {
+				if cmds[0].Name() == "script" {
+					loads.Add(1)
+					together.Store(max(together.Load(), under.Add(1)))
+					<-all
+					under.Add(-1)
+				}
+			},
+			After: func(cmds []redis.Cmder) {
+				if redis.HasErrorPrefix(cmds[0].Err(), "NOSCRIPT") {
+					missed.Add(1)
+				}
+			},
+		})
+		cache := backend.Cache(t, client, wildkey.Options{})
+		var group sync.WaitGroup
+		for n := range callers {
+			group.Add(1)
+			go func() {
+				defer group.Done()
+				if err := cache.Put(ctx, backend.Rec(wildkey.K(n), "v")); err != nil {
+					t.Errorf("Put %d: %v", n, err)
+				}
+			}()
 		}
-		if tried.Load() != 1 {
-			t.Errorf("EVALSHA_RO was tried %d times", tried.Load())
+		backend.Eventually(t, "one loads", func() bool { return loads.Load() == 1 })
+		impatient, cancel := context.WithCancel(ctx)
+		ended := make(chan error)
+		go func() { ended <- cache.Put(impatient, backend.Rec(wildkey.K(callers), "v")) }()
+		backend.Eventually(t, "all have missed the script", func() bool { return missed.Load() == callers+1 })
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Put with a context that has ended: %v", err)
+		}
+		close(all)
+		group.Wait()
+		// Who was about to wait when the load ended loads once more.
+		if together.Load() != 1 || loads.Load() > callers/5 {
+			t.Errorf("%d loads for %d callers, %d at a time", loads.Load(), callers, together.Load())
+		}
+	})
+}
+
+// TestEvalRORefused: Redis 6.2 has no EVALSHA_RO, and an ACL may grant EVALSHA alone.
+// Where EVALSHA does, it is used from then on.
+func TestEvalRORefused(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		for _, refusal := range []string{
+			"ERR unknown command `evalsha_ro`, with args beginning with: ",
+			"NOPERM this user has no permissions to run the 'evalsha_ro' command",
+		} {
+			var tried, plain atomic.Int32
+			grants := false
+			client := b.NewClient(t, func(*redis.Options) {})
+			client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
+				switch {
+				case cmd.Name() == "evalsha_ro":
+					tried.Add(1)
+					cmd.SetErr(luatest.Error(refusal))
+				case cmd.Name() == "evalsha" && !grants:
+					plain.Add(1)
+					cmd.SetErr(luatest.Error("NOPERM refused by the test"))
+				}
+				return cmd.Err()
+			}))
+			backend.Must(t, b.Cache(t, wildkey.Options{}).Put(ctx, backend.Rec(wildkey.K("a"), "v")))
+			cache := backend.Cache(t, client, wildkey.Options{})
+			if _, err := cache.Count(ctx, wildkey.MustParsePattern("**")); !strings.Contains(fmt.Sprint(err), "by the test") {
+				t.Errorf("Count where both are refused: %v", err)
+			}
+			grants = true
+			for range 3 {
+				if n, err := cache.Count(ctx, wildkey.MustParsePattern("**")); n != 1 || err != nil {
+					t.Errorf("Count: %d, %v", n, err)
+				}
+			}
+			if tried.Load() != 2 || plain.Load() != 1 {
+				t.Errorf("%s: EVALSHA_RO was tried %d times, EVALSHA in vain %d times", refusal, tried.Load(), plain.Load())
+			}
 		}
 	})
 }

@@ -36,6 +36,9 @@ func (h Hook) around(commands []redis.Cmder, send func() error) error {
 		h.Before(commands)
 	}
 	err := send()
+	if len(commands) == 1 && err != nil {
+		commands[0].SetErr(err) // go-redis does so only behind its hooks
+	}
 	if own && h.After != nil {
 		h.After(commands)
 	}
