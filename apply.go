@@ -131,7 +131,7 @@ func (c *Cache) arguments(ops []Op) (names []string, args []any, err error) {
 		keys[i] = op.record.Key
 		args = append(args, action, cmp.Or(op.record.If.argument, "*"), op.record.Value)
 	}
-	names, err = c.scriptKeys(keys)
+	names, err = c.keysOf(keys)
 	return names, args, err
 }
 

@@ -134,21 +134,19 @@ func New(client Client, options Options) (*Cache, error) {
 	if _, queues := client.(redis.Pipeliner); queues {
 		return nil, fmt.Errorf("wildkey: New: a %T answers only once it is executed; give New the client itself", client)
 	}
-	options.CallRecords = cmp.Or(options.CallRecords, 250)
-	options.CallBytes = cmp.Or(options.CallBytes, 1<<20)
-	options.PageLimit = cmp.Or(options.PageLimit, 500)
-	options.PageReads = cmp.Or(options.PageReads, 1_000)
 	for _, bound := range []struct {
-		name        string
-		value, most int
+		name           string
+		value          *int
+		standard, most int
 	}{
-		{"CallRecords", options.CallRecords, 10_000},
-		{"CallBytes", options.CallBytes, 999_999_999},
-		{"PageLimit", options.PageLimit, 99_999},
-		{"PageReads", options.PageReads, 99_999},
+		{"CallRecords", &options.CallRecords, 250, 10_000},
+		{"CallBytes", &options.CallBytes, 1 << 20, 999_999_999},
+		{"PageLimit", &options.PageLimit, 500, 99_999},
+		{"PageReads", &options.PageReads, 1_000, 99_999},
 	} {
-		if bound.value < 1 || bound.value > bound.most {
-			return nil, fmt.Errorf("wildkey: New: %s is %d, but must be 1 to %d", bound.name, bound.value, bound.most)
+		*bound.value = cmp.Or(*bound.value, bound.standard)
+		if *bound.value < 1 || *bound.value > bound.most {
+			return nil, fmt.Errorf("wildkey: New: %s is %d, but must be 1 to %d", bound.name, *bound.value, bound.most)
 		}
 	}
 	if _, err := ttlArgument(cmp.Or(options.TTL, NoExpiry)); err != nil {
@@ -263,22 +261,16 @@ func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
 	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
 		return nil, err
 	}
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		name, err := c.layout.Record(key)
-		if err != nil {
-			return nil, fmt.Errorf("%w (key %d of the call)", err, i+1)
-		}
-		names[i] = name
-	}
 	values := make([][]byte, len(keys))
 	parts := slices.Collect(maps.Values(c.layout.split(keys)))
-	err := inParallel(ctx, parts, func(ctx context.Context, places []int) error {
-		part := make([]string, len(places))
+	err := inParallel(ctx, parts, func(ctx context.Context, places []int) (err error) {
+		names := make([]string, len(places))
 		for i, place := range places {
-			part[i] = names[place]
+			if names[i], err = c.layout.Record(keys[place]); err != nil {
+				return fmt.Errorf("%w (key %d of the call)", err, place+1)
+			}
 		}
-		found, err := c.client.MGet(ctx, part...).Result()
+		found, err := c.client.MGet(ctx, names...).Result()
 		if err != nil {
 			return fmt.Errorf("wildkey: MGET: %w", err)
 		}
@@ -299,7 +291,7 @@ func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
 // live. It works on a server whose memory is full. One round trip.
 func (c *Cache) Delete(ctx context.Context, keys ...Key) (int, error) {
 	ctx = withVerb(ctx, "Delete")
-	names, err := c.scriptKeys(keys)
+	names, err := c.keysOf(keys)
 	if err != nil || len(keys) == 0 {
 		return 0, err
 	}
@@ -314,7 +306,7 @@ func (c *Cache) delete(ctx context.Context, names []string) (int, error) {
 // Of concurrent calls, just one gets the value. One round trip.
 func (c *Cache) Take(ctx context.Context, key Key) ([]byte, error) {
 	ctx = withVerb(ctx, "Take")
-	names, err := c.scriptKeys([]Key{key})
+	names, err := c.keysOf([]Key{key})
 	if err != nil {
 		return nil, err
 	}
@@ -574,19 +566,16 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 	if err != nil || len(reply) != 4 {
 		return m, cmp.Or(err, unexpectedReply(matchScript, reply))
 	}
-	var results []any
-	if q.want == "count" {
-		m.count, err = redis.NewCmdResult(reply[3], nil).Int()
-	} else {
-		results, err = redis.NewCmdResult(reply[3], nil).Slice()
-	}
+	next, isText := reply[0].(string)
 	stale, errStale := redis.NewCmdResult(reply[2], nil).StringSlice()
-	next, errCursor := redis.NewCmdResult(reply[0], nil).Text()
+	count, isCount := reply[3].(int64)
+	results, isList := reply[3].([]any)
 	// A cursor goes back only where the index holds other scores than 0.
-	if cmp.Or(err, errStale, errCursor) != nil || next != "" && cursor != "" && (next == cursor || next[1:] < cursor[1:]) {
+	back := next != "" && cursor != "" && (next == cursor || next[1:] < cursor[1:])
+	if !isText || errStale != nil || isCount == isList || isCount != (q.want == "count") || back {
 		return m, unexpectedReply(matchScript, reply)
 	}
-	m.stale, m.Cursor = stale, next
+	m.Cursor, m.stale, m.count = next, stale, int(count)
 	width := map[string]int{"values": 2, "records": 3}[q.want]
 	for result := range slices.Chunk(results, max(width, 1)) {
 		encoded, _ := result[0].(string)
@@ -614,14 +603,6 @@ func ttlOf(milliseconds int64) time.Duration {
 		return NoExpiry
 	}
 	return time.Duration(min(max(milliseconds, 1), int64(longestTTL/time.Millisecond))) * time.Millisecond
-}
-
-// scriptKeys returns the KEYS of a script that writes these records.
-func (c *Cache) scriptKeys(keys []Key) ([]string, error) {
-	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
-		return nil, err
-	}
-	return c.layout.keysOf(keys)
 }
 
 func (c *Cache) checkNumber(keys []Key) error {

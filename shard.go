@@ -53,11 +53,15 @@ func (c *Cache) shardsOf(p Pattern) []int {
 
 // keysOf returns the KEYS of a script that writes these records: the index of
 // their shard, and the records. All must lie in one shard, or it is ErrCrossShard.
-func (l Layout) keysOf(keys []Key) ([]string, error) {
+func (c *Cache) keysOf(keys []Key) ([]string, error) {
+	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
+		return nil, err
+	}
+	l := c.layout
 	shard := l.Shard(keys[0])
 	names := append(make([]string, 0, 1+len(keys)), l.Index(shard))
 	for i, key := range keys {
-		name, err := key.encode(l.shards[shard].prefix)
+		name, err := key.encode(l.Prefix(shard))
 		if err != nil {
 			return nil, fmt.Errorf("%w (key %d of the call)", err, i+1)
 		}
