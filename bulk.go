@@ -141,7 +141,5 @@ func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results
 // refused reports whether a server has refused a call, and might not refuse another
 // that names other records.
 func refused(err error) bool {
-	return slices.ContainsFunc([]string{"NOPERM", "WRONGTYPE", "BADARG"}, func(code string) bool {
-		return redis.HasErrorPrefix(err, code)
-	})
+	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "WRONGTYPE") || errors.Is(err, ErrBadArgument)
 }

@@ -158,8 +158,8 @@ func New(client Client, options Options) (*Cache, error) {
 	}
 	options.Namespace = cmp.Or(options.Namespace, "cache")
 	options.Shards, options.ShardSegments = layout.Shards(), layout.ShardSegments()
-	l := &loader{client: client, preloaded: options.Preloaded}
-	return &Cache{client: client, loader: l, options: options, layout: layout}, nil
+	loader := &loader{client: client, preloaded: options.Preloaded}
+	return &Cache{client: client, loader: loader, options: options, layout: layout}, nil
 }
 
 // Options returns the settings in force, with the defaults of those not given.
