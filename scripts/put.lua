@@ -52,7 +52,7 @@ end
 local tag = string.match(index or '', '^({[^{}]+})/keys$')
 if not tag then return refuse('KEYS[1] is not {ns}/keys') end
 if count < 1 or #ARGV ~= 3 * count then return refuse('%d arguments for %d records', #ARGV, count) end
-local prefix, verbs, ttls, first_key, seen, entries, deleted = tag .. ':', {}, {}, {}, {}, {}, {}
+local prefix, verbs, ttls, asked, seen, entries, deleted = tag .. ':', {}, {}, {}, {}, {}, {}
 for i = 1, count do
   local key, action, condition = KEYS[i + 1], ARGV[3 * i - 2], ARGV[3 * i - 1]
   local member = string.sub(key, #prefix + 1)
@@ -65,7 +65,7 @@ for i = 1, count do
   if not verb then
     verb, ttls[action] = parse_action(action)
     if not verb then return refuse('ARGV[%d] is no action, such as 60000, never or delete', 3 * i - 2) end
-    verbs[action], first_key[verb] = verb, first_key[verb] or key
+    verbs[action], asked[verb] = verb, true
   end
   if condition ~= '*' and not is_condition(condition) then
     return refuse('ARGV[%d] is no condition: * - + =BYTES #SHA1', 3 * i - 1)
@@ -75,14 +75,18 @@ for i = 1, count do
   elseif verb == 'delete' then deleted[#deleted + 1] = member end
 end
 
--- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand.
+-- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand. Who may write to the bare prefix,
+-- where no record is, has a rule that ends in a star, and may write to all records. Else each record is asked for.
+local may = redis.acl_check_cmd
 local function lacks(verb, command, ...)
-  return first_key[verb] and redis.acl_check_cmd and not redis.acl_check_cmd(command, ...) and command
+  if not may or not asked[verb] or may(command, prefix, ...) then return false end
+  for i = 1, count do
+    if verbs[ARGV[3 * i - 2]] == verb and not may(command, KEYS[i + 1], ...) then return command end
+  end
 end
-local lacking = lacks('put', 'SET', first_key.put, '')
-  or lacks('touch', 'EXISTS', first_key.touch) or lacks('touch', 'PERSIST', first_key.touch)
-  or lacks('touch', 'PEXPIRE', first_key.touch, '1')
-  or lacks('delete', 'UNLINK', first_key.delete) or lacks('delete', 'ZREM', index, '')
+local lacking = lacks('put', 'SET', '') or lacks('touch', 'EXISTS') or lacks('touch', 'PERSIST')
+  or lacks('touch', 'PEXPIRE', '1') or lacks('delete', 'UNLINK')
+if may and asked.delete and not may('ZREM', index, '') then lacking = 'ZREM' end
 if lacking then return redis.error_reply('NOPERM put: the user may not call ' .. lacking) end
 
 -- Read. A foreign key in the place of the index is found out before a record is gone: here, or by the ZADD.

@@ -15,7 +15,7 @@ import (
 // examineACL asks of each command that Wildkey calls whether this user may.
 func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all *findings) {
 	user, err := home.Do(ctx, "ACL", "WHOAMI").Text()
-	var noReads, noWrites denied
+	var noReads, noWrites, noPrefix denied
 	if err == nil && !s.about.atLeast(7, 0) {
 		err = errTooOld
 	}
@@ -28,6 +28,10 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 		if err == nil {
 			err = noWrites.ask(ctx, home.node, user, tag, writes)
 		}
+		if err == nil {
+			_, writes = commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard), preloaded)
+			err = noPrefix.ask(ctx, home.node, user, tag, writes)
+		}
 	}
 	switch {
 	case err != nil && s.mayNotRead(ctx, home):
@@ -36,6 +40,9 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 	case err != nil:
 		all.cannot("acl", err,
 			"compare ACL GETUSER with the COMMANDS in the header of each script: wildkey scripts show put")
+	case slices.ContainsFunc(noWrites.commands, func(name string) bool { return !slices.Contains(noPrefix.commands, name) }):
+		all.add("acl", problem, "take away the key pattern that matches the prefix of the records and does not end in *",
+			"user %s may write to the bare prefix and not to all records: a call may stop half way; may not, %s", plain(user), noWrites)
 	case len(noReads.commands) > 0:
 		all.add("acl", problem, "grant the COMMANDS in the header of match.lua, and GET, MGET, EVALSHA_RO, EVALSHA",
 			"user %s may not, %s", plain(user), noReads)

@@ -28,7 +28,7 @@ var listing = flag.Bool("listing", false, "print the coverage of the scripts, wi
 
 // permissionCheck is where a script asks whether its user may call a command; put.lua
 // asks for the verbs that a call has.
-var permissionCheck = regexp.MustCompile(`(?:may|lacks)\((?:'(\w+)', )?'([A-Z]+)'`)
+var permissionCheck = regexp.MustCompile(`(?:lacks\('(\w+)', |asked\.(\w+) and not may\(|may\()'([A-Z]+)'(?:\)|, index|, ')`)
 
 // argumentsOf has, for each verb of put.lua, the arguments of a record.
 var argumentsOf = map[string][]any{
@@ -53,7 +53,7 @@ func runScripts(t *testing.T, setUp func(*luatest.Engine)) {
 			digest := corpus.Load(t, b.Client, script.Name)
 			calls := corpus.MalformedCalls()[script.Name]
 			for _, check := range permissionCheck.FindAllStringSubmatch(script.Source, -1) {
-				verb, command, args := check[1], check[2], calls[0].Args
+				verb, command, args := check[1]+check[2], check[3], calls[0].Args
 				if verb != "" {
 					args = argumentsOf[verb]
 				}
@@ -75,9 +75,49 @@ func runScripts(t *testing.T, setUp func(*luatest.Engine)) {
 				runMoves(t, b, digest)
 			case "put":
 				runCollecting(t, b, digest)
+				runRestricted(t, b, digest)
+			case "delete":
+				runLargeDelete(t, b, digest)
 			}
 		})
 	}
+}
+
+// runRestricted has put.lua ask about each record, of a user who may not write to
+// the bare prefix.
+func runRestricted(t *testing.T, b *backend.Backend, digest string) {
+	t.Helper()
+	backend.Must(t, b.Engine.SetUser("~{t}/keys ~{t}:a ~{t}:b +@all"))
+	put := func() (int, error) {
+		return b.Client.EvalSha(ctx, digest, []string{"{t}/keys", "{t}:a", "{t}:b"}, "60000", "*", "v", "delete", "*", "").Int()
+	}
+	if n, err := put(); n != 1 || err != nil {
+		t.Errorf("put.lua by a user who may write a and b: %d, %v", n, err)
+	}
+	backend.Must(t, b.Engine.SetUser("~{t}/keys ~{t}:a ~{t}:b +@all -unlink"))
+	if n, err := put(); !redis.HasErrorPrefix(err, "NOPERM put: the user may not call UNLINK") {
+		t.Errorf("put.lua by a user who may not delete b: %d, %v", n, err)
+	}
+	backend.Must(t, b.Engine.SetUser("~* +@all"))
+}
+
+// runLargeDelete has delete.lua call UNLINK several times, for which it asks before.
+func runLargeDelete(t *testing.T, b *backend.Backend, digest string) {
+	t.Helper()
+	keys := []string{"{t}/keys"}
+	for n := range 1_500 {
+		keys = append(keys, fmt.Sprint("{t}:", n))
+	}
+	for permissions, want := range map[string]string{
+		"~* +@all":         "",
+		"~* +@all -unlink": "NOPERM delete: the user may not call UNLINK",
+	} {
+		backend.Must(t, b.Engine.SetUser(permissions))
+		if err := b.Client.EvalSha(ctx, digest, keys, "count").Err(); want == "" && err != nil || !redis.HasErrorPrefix(err, want) && want != "" {
+			t.Errorf("delete.lua for %d records by %s: %v, want %s", len(keys)-1, permissions, err, want)
+		}
+	}
+	backend.Must(t, b.Engine.SetUser("~* +@all"))
 }
 
 // runMoves has match.lua look records up as their slot moves: one of them has come
