@@ -27,8 +27,9 @@ type Client interface {
 // which may give a record twice: it then counts twice. It changes no record.
 //
 // Reindex returns an error if a slot of the namespace moves between nodes
-// meanwhile, because SCAN may then have missed records: call it again. It refuses a
-// client of several servers that it cannot walk, such as a *redis.Ring.
+// meanwhile, because SCAN may then have missed records: call it again. It refuses
+// clients that would find a part of the records: a *redis.Ring, and a client of one
+// node of a cluster.
 func Reindex(ctx context.Context, client Client, layout wildkey.Layout) (int, error) {
 	cluster, ok := client.(interface {
 		ForEachMaster(ctx context.Context, fn func(ctx context.Context, client *redis.Client) error) error
@@ -39,6 +40,11 @@ func Reindex(ctx context.Context, client Client, layout wildkey.Layout) (int, er
 		}); several {
 			return 0, fmt.Errorf("wildkey: Reindex: a %T spreads records over servers in a way that Reindex "+
 				"does not know; call it with a client of each server", client)
+		}
+		for shard := range layout.Shards() {
+			if err := client.Exists(ctx, layout.Index(shard)).Err(); err != nil {
+				return 0, fmt.Errorf("wildkey: Reindex: %s: %w; of a cluster it needs a ClusterClient", layout.Tag(shard), err)
+			}
 		}
 		return reindexServer(ctx, client, layout)
 	}

@@ -33,7 +33,7 @@ type Cluster struct {
 // replicas. It needs redis-cli, which is part of every Redis and Valkey.
 func EachCluster(t *testing.T, masters, replicas int, test func(t *testing.T, c *Cluster), args ...string) {
 	t.Helper()
-	eachProgram(t, func(t *testing.T, program Program) {
+	EachProgram(t, func(t *testing.T, program Program) {
 		cluster, err := program.RunCluster(masters, replicas, args...)
 		if err != nil {
 			t.Fatal(err)

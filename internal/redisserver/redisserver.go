@@ -32,6 +32,7 @@ type Server struct {
 	Addr    string
 
 	dir     string
+	watches string // the master, if this is a Sentinel
 	options []string
 	process *exec.Cmd
 	output  bytes.Buffer
@@ -44,7 +45,7 @@ type Server struct {
 // skipped, or fails if RequireEnv is 1; one that ServersEnv lists must be there.
 func Each(t *testing.T, test func(t *testing.T, s *Server), args ...string) {
 	t.Helper()
-	eachProgram(t, func(t *testing.T, program Program) {
+	EachProgram(t, func(t *testing.T, program Program) {
 		server, err := program.Run(args...)
 		if err != nil {
 			t.Fatal(err)
@@ -54,7 +55,8 @@ func Each(t *testing.T, test func(t *testing.T, s *Server), args ...string) {
 	})
 }
 
-func eachProgram(t *testing.T, test func(t *testing.T, p Program)) {
+// EachProgram runs a test for each of Programs, as Each does, and starts no server.
+func EachProgram(t *testing.T, test func(t *testing.T, p Program)) {
 	t.Helper()
 	programs, err := Programs()
 	if errors.Is(err, errNoneInstalled) && os.Getenv(RequireEnv) != "1" {
@@ -152,14 +154,7 @@ func (s *Server) waitUntilUp() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for {
-		// Another server may have been quicker at the port: ask for our own directory.
-		answer, err := client.ConfigGet(ctx, "dir").Result()
-		if err == nil && answer["dir"] != s.dir {
-			err = fmt.Errorf("port taken by another server")
-		} else if err == nil {
-			// While it loads, it answers most commands with LOADING.
-			err = client.Ping(ctx).Err()
-		}
+		err := s.isUp(ctx, client)
 		if err == nil {
 			return nil
 		}
@@ -171,6 +166,22 @@ func (s *Server) waitUntilUp() error {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// isUp asks for something of its own: another server may have been quicker at the
+// port.
+func (s *Server) isUp(ctx context.Context, client *redis.Client) error {
+	if s.watches != "" {
+		return client.Do(ctx, "SENTINEL", "MASTER", s.watches).Err()
+	}
+	answer, err := client.ConfigGet(ctx, "dir").Result()
+	if err == nil && answer["dir"] != s.dir {
+		err = fmt.Errorf("port taken by another server")
+	} else if err == nil {
+		// While it loads, it answers most commands with LOADING.
+		err = client.Ping(ctx).Err()
+	}
+	return err
 }
 
 // Client returns a client of the server's database 0, closed when the test ends.

@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,7 +67,7 @@ func testVerbs(t *testing.T, client redis.UniversalClient, options wildkey.Optio
 		{"MatchKeys", v.matchKeys}, {"Collect", v.hold}, {"Count", v.hold}, {"Page", v.page}, {"Touch", v.touch},
 		{"TTL", v.touch}, {"GetTouch", v.getTouch}, {"TouchEach", v.touchEach}, {"Delete", v.delete},
 		{"DeleteEach", v.deleteEach}, {"Take", v.take}, {"TouchMatch", v.touchMatch}, {"DeleteMatch", v.deleteMatch},
-		{"admin.Reindex", v.reindex}, {"Sweep", v.sweep}, {"writer", v.writer}, {"admin.Move", v.move},
+		{"OnShard", v.onShard}, {"admin.Reindex", v.reindex}, {"Sweep", v.sweep}, {"writer", v.writer}, {"admin.Move", v.move},
 	} {
 		t.Run(step.verb, func(t *testing.T) {
 			step.hold(t)
@@ -428,8 +430,33 @@ func (v *verbs) reindex(t *testing.T) {
 	if found, err := v.cache.Collect(ctx, wildkey.MustParsePattern("**")); len(found) > 0 || err != nil {
 		t.Errorf("Collect without indexes: %d, %v", len(found), err)
 	}
-	if n, err := admin.Reindex(ctx, v.client, v.cache.Layout()); n != len(v.want) || err != nil {
+	n, err := admin.Reindex(ctx, v.client, v.cache.Layout())
+	if ring, ok := v.client.(*redis.Ring); ok {
+		if n != 0 || err == nil || !strings.Contains(err.Error(), "a client of each server") {
+			t.Errorf("Reindex of a Ring: %d, %v", n, err)
+		}
+		var total atomic.Int64
+		err = ring.ForEachShard(ctx, func(ctx context.Context, client *redis.Client) error {
+			n, err := admin.Reindex(ctx, client, v.cache.Layout())
+			total.Add(int64(n))
+			return err
+		})
+		n = int(total.Load())
+	}
+	if n != len(v.want) || err != nil {
 		t.Errorf("Reindex: %d, %v, want %d", n, err, len(v.want))
+	}
+}
+
+func (v *verbs) onShard(t *testing.T) {
+	total := 0
+	for shard := range v.options.Shards {
+		n, err := v.cache.OnShard(shard).Count(ctx, wildkey.MustParsePattern("**"))
+		backend.Must(t, err)
+		total += n
+	}
+	if total != len(v.want) {
+		t.Errorf("the shards have %d records, want %d", total, len(v.want))
 	}
 }
 
