@@ -479,7 +479,7 @@ func testFoundOnMasters(t *testing.T, c *redisserver.Cluster) {
 			for _, node := range c.Nodes {
 				backend.Must(t, node.Client(t).ConfigResetStat(ctx).Err())
 			}
-			const users = 50
+			const users = 250 // by two ways of routing: 500 rounds
 			for n := range users {
 				user := wildkey.K("user", n)
 				backend.Must(t, cache.Put(ctx, backend.Rec(user.Child("a"), "v"), backend.Rec(user.Child("b"), "v")))
