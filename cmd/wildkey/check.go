@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -274,10 +275,12 @@ func (s *session) look(ctx context.Context, shard int, encoded []string) (states
 	if err != nil {
 		return nil, false, err
 	}
-	_, err = node.TxPipelined(ctx, ask)
-	loose = slices.ContainsFunc([]string{"EXECABORT", "ASK ", "MOVED "}, func(refusal string) bool {
-		return redis.HasErrorPrefix(err, refusal)
-	})
+	// A key that is on its way fails EXEC: with ASK, MOVED, TRYAGAIN or EXECABORT, by the version of the server. TYPE
+	// itself fails only if EXEC does.
+	if _, err := node.TxPipelined(ctx, ask); len(kinds) > 0 {
+		var refused redis.Error
+		loose = err != nil && errors.As(kinds[0].Err(), &refused)
+	}
 	if loose {
 		s.client.Pipelined(ctx, ask) // the client follows each key to where it is; errors are below
 	}
