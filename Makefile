@@ -18,7 +18,7 @@ test: redis-server
 	cd bench && go test -race -timeout 30m ./...
 
 # Suites in which several goroutines use a Cache at once.
-CONCURRENT = ./internal/suites/cluster ./internal/suites/reference
+CONCURRENT = ./internal/suites/cluster ./internal/suites/reference ./internal/suites/writer
 
 # The suites, which run for longer, and the tools, which start many servers. Of one goroutine, -race has nothing to say.
 test-long: redis-server

@@ -153,7 +153,9 @@ func (l *loadRun) start(ctx context.Context, program redisserver.Program) error 
 
 func (l *loadRun) stop() {
 	if l.writer != nil {
-		_ = l.writer.Close() // what failed has been told, where the run has come so far
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = l.writer.Close(ctx) // what failed has been told, where the run has come so far
 	}
 	if l.client != nil {
 		l.client.Close()
@@ -222,7 +224,7 @@ func (l *loadRun) countRecords(ctx context.Context) (total int, err error) {
 // for the census.
 func (l *loadRun) drive(ctx context.Context) (err error) {
 	l.writer = writer.New(l.cache, writer.Options{
-		OnError: func(err error, _ []wildkey.Op) { l.failed("Writer", err) },
+		OnError: func(f writer.Failure) { l.failed("Writer", f.Err) },
 	})
 	if err := l.resetSlow(ctx, loadSlow); err != nil {
 		return err
@@ -252,7 +254,7 @@ func (l *loadRun) drive(ctx context.Context) (err error) {
 	if err := l.census(ctx); err != nil {
 		return err
 	}
-	if err := l.writer.Close(); err != nil {
+	if err := l.writer.Close(ctx); err != nil {
 		l.failed("Writer.Close", err)
 	}
 	return nil

@@ -142,10 +142,14 @@ func cutCalls() []cutCall {
 		},
 		{name: "Writer",
 			call: func(on caches) error {
-				background := writer.New(on.first, writer.Options{})
+				var failed error
+				background := writer.New(on.first, writer.Options{OnError: func(f writer.Failure) {
+					failed = cmp.Or(failed, f.Err)
+				}})
 				errPut := background.Put(ctx, put("new", wildkey.Absent(), "d")...)
 				errDelete := background.Delete(ctx, session("b"))
-				return cmp.Or(errPut, errDelete, background.Close())
+				errClose := background.Close(ctx)
+				return cmp.Or(errPut, errDelete, errClose, failed)
 			},
 			steps:       []func(on caches) error{putOf(put("new", wildkey.Absent(), "d")...), deleteOf("b")},
 			independent: true,

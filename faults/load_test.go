@@ -530,10 +530,10 @@ func (w *worker) write() error {
 	failed, value := map[string]error{}, w.value()
 	var last error
 	background := writer.New(w.cache, writer.Options{
-		OnError: func(err error, ops []wildkey.Op) {
-			last = err
-			for _, op := range ops {
-				failed[op.Key().String()] = err
+		OnError: func(f writer.Failure) {
+			last = f.Err
+			for _, op := range f.Ops {
+				failed[op.Key().String()] = f.Err
 			}
 		},
 	})
@@ -548,8 +548,8 @@ func (w *worker) write() error {
 			w.wronged("a Writer would not queue %s: %v", f.key, err)
 		}
 	}
-	if err := background.Close(); err != nil {
-		w.wronged("a Writer with OnError returned %v", err)
+	if err := background.Close(ctx); err != nil {
+		w.wronged("Close of a Writer returned %v", err)
 	}
 	for i, f := range facts {
 		w.becomes(f, failed[f.key.String()], becomes[i])

@@ -476,7 +476,7 @@ func (v *verbs) sweep(t *testing.T) {
 }
 
 func (v *verbs) writer(t *testing.T) {
-	w := writer.New(v.cache, writer.Options{})
+	w := writer.New(v.cache, writer.Options{OnError: func(f writer.Failure) { t.Error(f.Err) }})
 	for n := range 40 {
 		key := wildkey.K("written", n)
 		backend.Must(t, w.Put(ctx, backend.Rec(key, "v")))
@@ -489,7 +489,7 @@ func (v *verbs) writer(t *testing.T) {
 	v.hold(t)
 	backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("written", "last"), "v")))
 	v.want["written:last"] = "v"
-	backend.Must(t, w.Close())
+	backend.Must(t, w.Close(ctx))
 }
 
 // move goes on with the records in other namespaces and numbers of shards.

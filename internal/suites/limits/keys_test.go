@@ -340,7 +340,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 		value, err := cache.Take(ctx, record.Key)
 		return errors.Join(err, outcomeOf(bytes.Equal(value, record.Value)))
 	})
-	w := writer.New(cache, writer.Options{OnError: func(err error, _ []wildkey.Op) { t.Error(err) }})
+	w := writer.New(cache, writer.Options{OnError: func(f writer.Failure) { t.Error(f.Err) }})
 	for _, record := range records {
 		backend.Must(t, w.Put(ctx, record))
 	}
@@ -350,7 +350,7 @@ func throughEveryVerb(t *testing.T, b *backend.Backend, options wildkey.Options,
 	for _, key := range keys[:third] {
 		backend.Must(t, w.Delete(ctx, key))
 	}
-	backend.Must(t, w.Close())
+	backend.Must(t, w.Close(ctx))
 	n, err = cache.DeleteEach(ctx, all(keys[:2*third]...), nil)
 	if n != third || err != nil {
 		t.Errorf("DeleteEach after a Writer's deletes: %d, %v, want %d", n, err, third)

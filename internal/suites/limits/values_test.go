@@ -79,9 +79,9 @@ func TestValuesOfAnySize(t *testing.T) {
 		if n, err := cache.DeleteMatch(ctx, wildkey.MustParsePattern("**")); n != 3 || err != nil {
 			t.Errorf("DeleteMatch: %d, %v", n, err)
 		}
-		w := writer.New(cache, writer.Options{OnError: func(err error, _ []wildkey.Op) { t.Error(err) }})
+		w := writer.New(cache, writer.Options{OnError: func(f writer.Failure) { t.Error(f.Err) }})
 		backend.Must(t, w.Put(ctx, records...))
-		backend.Must(t, w.Close())
+		backend.Must(t, w.Close(ctx))
 		for _, record := range records {
 			value, err := cache.Get(ctx, record.Key)
 			same("Get after a Writer's put", value, record.Value, err)

@@ -72,7 +72,7 @@ func (s modelStep) String() string {
 		for _, write := range s.writes {
 			calls.WriteString("; " + strings.Replace(write.String(), "cache.", "w.", 1))
 		}
-		return calls.String() + "; w.Close()"
+		return calls.String() + "; w.Close(ctx)"
 	case !isVerb(s.verb):
 		return fmt.Sprintf("%s(%s)", s.verb, list)
 	}
@@ -584,7 +584,7 @@ func (r *modelRun) byHand(t *testing.T, s modelStep) (got, want string) {
 func (r *modelRun) writer(t *testing.T, writes []modelStep) (got, want string) {
 	t.Helper()
 	var told, wanted []error
-	w := writer.New(r.cache, writer.Options{OnError: func(err error, _ []wildkey.Op) { told = append(told, err) }})
+	w := writer.New(r.cache, writer.Options{OnError: func(f writer.Failure) { told = append(told, f.Err) }})
 	for _, write := range writes {
 		var err error
 		if write.verb == "Delete" {
@@ -600,7 +600,7 @@ func (r *modelRun) writer(t *testing.T, writes []modelStep) (got, want string) {
 			wanted = append(wanted, err)
 		}
 	}
-	err := w.Close()
+	err := w.Close(ctx)
 	return outcome(err, sorted(outcomes(told))), outcome(nil, sorted(outcomes(wanted)))
 }
 

@@ -272,7 +272,7 @@ func TestFlawAsyncChangesOrder(t *testing.T) {
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("k"), "second")))
 		backend.Must(t, w.Delete(ctx, wildkey.K("gone")))
 		close(release)
-		backend.Must(t, w.Close())
+		backend.Must(t, w.Close(ctx))
 		backend.WantAll(t, cache, "*", "k=second")
 	})
 }
@@ -824,7 +824,7 @@ func everyVerb(t *testing.T, client redis.UniversalClient) {
 	w := writer.New(cache, writer.Options{})
 	backend.Must(t, w.Put(ctx, backend.Rec(keys[0], "1"), backend.Rec(keys[3], "z")))
 	backend.Must(t, w.Delete(ctx, keys[0]))
-	backend.Must(t, w.Close())
+	backend.Must(t, w.Close(ctx))
 	value, err = cache.Take(ctx, keys[3])
 	backend.Must(t, err)
 	if string(value) != "z" {

@@ -47,7 +47,7 @@ func TestReferenceWithAsyncWrites(t *testing.T) {
 			t.Errorf("after Put and Flush: %q, %v", value, err)
 		}
 		backend.Must(t, w.Delete(ctx, key))
-		backend.Must(t, w.Close())
+		backend.Must(t, w.Close(ctx))
 		if value, err := cache.Get(ctx, key); err != wildkey.ErrNotFound {
 			t.Errorf("after Delete and Close: %q, %v", value, err)
 		}
