@@ -56,7 +56,7 @@ type loader struct {
 	client    redis.Scripter
 	preloaded bool
 	noEvalRO  atomic.Bool // EVALSHA was taken where EVALSHA_RO was refused
-	loading   sync.Map    // by the name of a script: closed when it is loaded
+	loading   sync.Map    // by script and index: closed when the server has the script
 }
 
 // provide loads the script on all nodes, or looks for a preloaded one.
@@ -85,21 +85,6 @@ func (l *loader) provide(ctx context.Context, script Script) error {
 		return onNode(ctx, l.client)
 	}
 	return several.ForEachShard(ctx, func(ctx context.Context, node *redis.Client) error { return onNode(ctx, node) })
-}
-
-// provideOnce has concurrent callers wait for the one that loads the script.
-func (l *loader) provideOnce(ctx context.Context, script Script) {
-	loaded := make(chan struct{})
-	if other, loading := l.loading.LoadOrStore(script.Name, loaded); loading {
-		select {
-		case <-other.(chan struct{}):
-		case <-ctx.Done():
-		}
-		return
-	}
-	defer close(loaded)
-	defer l.loading.Delete(script.Name)
-	_ = l.provide(ctx, script) // the call that follows tells
 }
 
 func missing(script Script) error {
@@ -133,16 +118,11 @@ func (l *loader) runReadOnly(ctx context.Context, script Script, keys []string, 
 	return cmd
 }
 
-// call sends the digest. If the server lacks the script, call loads it, on all
-// nodes, and sends the digest again. A node that is down fails the loading, and one
-// that has just joined may be left out: then the source goes to the node itself.
+// call sends the digest, and what else it takes where the server lacks the script.
 func (l *loader) call(ctx context.Context, to caller, script Script, keys []string, args []any) *redis.Cmd {
 	cmd := to.bySHA1(ctx, script.SHA1, keys, args...)
 	if isMissing(cmd.Err()) && !l.preloaded {
-		l.provideOnce(ctx, script)
-		if cmd = to.bySHA1(ctx, script.SHA1, keys, args...); isMissing(cmd.Err()) {
-			cmd = to.bySource(ctx, script.Source, keys, args...)
-		}
+		cmd = l.callMissing(ctx, to, script, keys, args)
 	}
 	err := cmd.Err()
 	if err != nil && wrapping.MatchString(err.Error()) {
@@ -156,6 +136,31 @@ func (l *loader) call(ctx context.Context, to caller, script Script, keys []stri
 		cmd.SetErr(fmt.Errorf("%w: %w", ErrBadArgument, err))
 	default:
 		cmd.SetErr(fmt.Errorf("wildkey: %s.lua: %w", script.Name, err))
+	}
+	return cmd
+}
+
+// callMissing sends the source, which the server keeps, to the node that lacks it: to
+// load a script on every node would wait for one that does not answer. Of concurrent
+// callers in a shard one sends it, and the others wait for him.
+func (l *loader) callMissing(ctx context.Context, to caller, script Script, keys []string, args []any) *redis.Cmd {
+	loaded, place := make(chan struct{}), script.Name+" "+keys[0]
+	if other, loading := l.loading.LoadOrStore(place, loaded); loading {
+		select {
+		case <-other.(chan struct{}):
+		case <-ctx.Done():
+		}
+		if cmd := to.bySHA1(ctx, script.SHA1, keys, args...); !isMissing(cmd.Err()) {
+			return cmd
+		}
+	} else {
+		defer close(loaded)
+		defer l.loading.Delete(place)
+	}
+	cmd := to.bySource(ctx, script.Source, keys, args...)
+	// A user may be one who may load scripts, and not send them.
+	if redis.HasErrorPrefix(cmd.Err(), "NOPERM") && l.provide(ctx, script) == nil {
+		cmd = to.bySHA1(ctx, script.SHA1, keys, args...)
 	}
 	return cmd
 }

@@ -56,8 +56,8 @@ func TestPreloaded(t *testing.T) {
 	})
 }
 
-// TestOneLoadAtATime: callers who all meet a server without scripts wait for one of
-// them. One whose context ends waits no longer.
+// TestOneLoadAtATime: callers of a shard who all meet a server without scripts wait
+// for one of them. One whose context ends waits no longer.
 func TestOneLoadAtATime(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		const callers = 50
@@ -65,7 +65,7 @@ func TestOneLoadAtATime(t *testing.T) {
 		all := make(chan struct{})
 		client := b.Hooked(t, backend.Hook{
 			Before: func(cmds []redis.Cmder) {
-				if cmds[0].Name() == "script" {
+				if cmds[0].Name() == "eval" {
 					loads.Add(1)
 					together.Store(max(together.Load(), under.Add(1)))
 					<-all
