@@ -33,9 +33,9 @@ import (
 // redis.UniversalClient and the client of package luatest have it, and so has what
 // embeds one of them.
 //
-// A context that ends stops a call that has been sent only with the client's option
-// ContextTimeoutEnabled. Without it, go-redis waits for ReadTimeout, and for that of
-// each repetition.
+// The deadline of a context ends a call that is under way only with the client's
+// option ContextTimeoutEnabled. Without it, go-redis waits for ReadTimeout, and for
+// that of each repetition. Cancelling a context ends no call that is under way.
 type Client interface {
 	redis.Scripter
 	Get(ctx context.Context, key string) *redis.StringCmd
