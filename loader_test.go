@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -201,6 +203,33 @@ func TestFailuresOfTheLoader(t *testing.T) {
 func flush(t *testing.T, b *backend.Backend) {
 	t.Helper()
 	backend.Must(t, b.NewClient(t, func(*redis.Options) {}).ScriptFlush(ctx).Err())
+}
+
+// TestFIPSOnly runs every script in a process in which only FIPS 140 algorithms are
+// allowed, and computing a SHA-1 panics.
+func TestFIPSOnly(t *testing.T) {
+	if addr := os.Getenv("WILDKEY_TEST_FIPS"); addr != "" {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		defer client.Close()
+		cache := backend.Cache(t, client, wildkey.Options{})
+		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("a"), "v"), backend.Rec(wildkey.K("b"), "v")))
+		backend.WantAll(t, cache, "**", "a=v", "b=v")
+		if n, err := cache.Delete(ctx, wildkey.K("a")); n != 1 || err != nil {
+			t.Errorf("Delete: %d, %v", n, err)
+		}
+		if _, err := cache.Sweep(ctx); err != nil {
+			t.Errorf("Sweep: %v", err)
+		}
+		return
+	}
+	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
+		child := exec.Command(os.Args[0], "-test.run=^TestFIPSOnly$", "-test.v")
+		child.Env = append(os.Environ(), "GODEBUG=fips140=only", "WILDKEY_TEST_FIPS="+b.Server.Addr)
+		output, err := child.CombinedOutput()
+		if err != nil || !strings.Contains(string(output), "--- PASS: TestFIPSOnly") {
+			t.Errorf("%v\n%s", err, output)
+		}
+	})
 }
 
 // TestNoSHA1: programs in which only FIPS 140 algorithms are allowed cannot compute
