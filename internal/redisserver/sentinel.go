@@ -42,7 +42,7 @@ func (w *Watched) start(p Program) error {
 	}
 	w.Nodes = append(w.Nodes, master)
 	host, port, _ := net.SplitHostPort(master.Addr)
-	replica, err := p.Run("--replicaof", host+" "+port)
+	replica, err := p.Run("--replicaof", host, port)
 	if err != nil {
 		return err
 	}
