@@ -73,7 +73,7 @@ ok       stale     0.0% of 9 index entries looked up have no record
 		} {
 			output, code := run(test.command)
 			if version := home.Program.Version; version != "" {
-				output = strings.ReplaceAll(output, version, "VERSION")
+				output = strings.ReplaceAll(output, home.Program.Name+" "+version, "redis VERSION")
 			}
 			if output != test.want || code != 0 {
 				t.Errorf("%s: exit code %d, and\n%swant\n%s", test.command, code, output, test.want)

@@ -114,12 +114,13 @@ func steady(output, address string) string {
 		output = strings.ReplaceAll(output, script.SHA1, digest)
 	}
 	for pattern, text := range map[string]string{
-		`"expires_at":\d{13}`:           `"expires_at":1767225600000`,
-		`(expires at|index has) \d{13}`: `$1 1767225600000`,
-		`[\d.]+ [KM]iB used`:            `1.1 MiB used`,
-		`@user_script:\d+`:              `@user_script:57`,
-		`User \w+ has no perm`:          `this user has no perm`, // Redis 7.2's words
-		`(redis|valkey) \d[\d.]* at`:    `redis 7.0.15 at`,
+		`"expires_at":\d{13}`:                     `"expires_at":1767225600000`,
+		`expires at \d{13}`:                       `expires at 1767225600000`,
+		`[\d.]+ [KM]iB used`:                      `1.1 MiB used`,
+		`script: (?:<.*?>, )?on @user_script:\d+`: `script: <place>, on @user_script:57`,                                      // Valkey 9 has no digest
+		`No permissions to access a key`:          `this user has no permissions to access one of the keys used as arguments`, // Valkey 9's words
+		`User \w+ has no perm`:                    `this user has no perm`,                                                    // Redis 7.2's words
+		`(redis|valkey) \d[\d.]* at`:              `redis 7.0.15 at`,
 	} {
 		output = regexp.MustCompile(pattern).ReplaceAllString(output, text)
 	}

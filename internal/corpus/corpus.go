@@ -170,7 +170,7 @@ func Words(t testing.TB, command string, now int64) []any {
 // raisedAt is what Redis adds to an error that redis.call raised, behind it or
 // in version 6.2 before it. It says where in which edition of the script, which
 // is not what a case is about.
-var raisedAt = regexp.MustCompile(`\.? *script: [0-9a-f]{40}, on @user_script:\d+\.$|^ERR Error running script .*@user_script: ?\d+: -?|\. ?$`)
+var raisedAt = regexp.MustCompile(`\.? *script: (?:[0-9a-f]{40}, )?on @user_script:\d+\.?$|^ERR Error running script .*@user_script: ?\d+: -?|\. ?$`)
 
 // ErrorText returns an error of a server without the place in the script.
 func ErrorText(err error) string { return raisedAt.ReplaceAllString(err.Error(), "") }
