@@ -118,7 +118,7 @@ func steady(output, address string) string {
 		`expires at \d{13}`:                       `expires at 1767225600000`,
 		`[\d.]+ [KM]iB used`:                      `1.1 MiB used`,
 		`script: (?:<.*?>, )?on @user_script:\d+`: `script: <place>, on @user_script:57`,                                      // Valkey 9 has no digest
-		`No permissions to access a key`:          `this user has no permissions to access one of the keys used as arguments`, // Valkey 9's words
+		`No permissions to access a key`:          `this user has no permissions to access one of the keys used as arguments`, // the words of Redis 8 and Valkey 9
 		`User \w+ has no perm`:                    `this user has no perm`,                                                    // Redis 7.2's words
 		`(redis|valkey) \d[\d.]* at`:              `redis 7.0.15 at`,
 	} {
