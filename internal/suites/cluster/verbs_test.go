@@ -64,6 +64,7 @@ func testVerbs(t *testing.T, client redis.UniversalClient, options wildkey.Optio
 		hold func(t *testing.T)
 	}{
 		{"Load", v.load}, {"Options", v.settings}, {"Layout", v.settings}, {"Put", v.put}, {"PutEach", v.putEach},
+		{"OnShard", v.onShard},
 		{"Apply", v.apply}, {"Validate", v.validate}, {"Get", v.get}, {"GetMany", v.getMany}, {"Match", v.match},
 		{"MatchKeys", v.matchKeys}, {"Collect", v.hold}, {"Count", v.hold}, {"Page", v.page}, {"Touch", v.touch},
 		{"TTL", v.touch}, {"GetTouch", v.getTouch}, {"TouchEach", v.touchEach}, {"Delete", v.delete},
@@ -482,6 +483,18 @@ func (v *verbs) sweep(t *testing.T) {
 	}
 }
 
+func (v *verbs) onShard(t *testing.T) {
+	total := 0
+	for shard := range v.cache.Layout().Shards() {
+		n, err := v.cache.OnShard(shard).Count(ctx, everything)
+		backend.Must(t, err)
+		total += n
+	}
+	if total != len(v.want) {
+		t.Errorf("the shards have %d records, not %d", total, len(v.want))
+	}
+}
+
 func (v *verbs) writer(t *testing.T) {
 	w := writer.New(v.cache, writer.Options{OnError: func(f writer.Failure) { t.Error(f.Err) }})
 	for n := range 40 {
@@ -494,6 +507,8 @@ func (v *verbs) writer(t *testing.T) {
 	}
 	backend.Must(t, w.Flush(ctx))
 	v.hold(t)
+	backend.Must(t, w.DeleteMatch(ctx, wildkey.MustParsePattern("written:1*")))
+	maps.DeleteFunc(v.want, func(name, _ string) bool { return strings.HasPrefix(name, "written:1") })
 	backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("written", "last"), "v")))
 	v.want["written:last"] = "v"
 	backend.Must(t, w.Close(ctx))
