@@ -64,7 +64,6 @@ func testVerbs(t *testing.T, client redis.UniversalClient, options wildkey.Optio
 		hold func(t *testing.T)
 	}{
 		{"Load", v.load}, {"Options", v.settings}, {"Layout", v.settings}, {"Put", v.put}, {"PutEach", v.putEach},
-		{"OnShard", v.onShard},
 		{"Apply", v.apply}, {"Validate", v.validate}, {"Get", v.get}, {"GetMany", v.getMany}, {"Match", v.match},
 		{"MatchKeys", v.matchKeys}, {"Collect", v.hold}, {"Count", v.hold}, {"Page", v.page}, {"Touch", v.touch},
 		{"TTL", v.touch}, {"GetTouch", v.getTouch}, {"TouchEach", v.touchEach}, {"Delete", v.delete},
@@ -480,18 +479,6 @@ func (v *verbs) sweep(t *testing.T) {
 	}
 	if n, err := v.cache.Sweep(ctx); n != 0 || err != nil {
 		t.Errorf("Sweep again: %d, %v", n, err)
-	}
-}
-
-func (v *verbs) onShard(t *testing.T) {
-	total := 0
-	for shard := range v.cache.Layout().Shards() {
-		n, err := v.cache.OnShard(shard).Count(ctx, everything)
-		backend.Must(t, err)
-		total += n
-	}
-	if total != len(v.want) {
-		t.Errorf("the shards have %d records, not %d", total, len(v.want))
 	}
 }
 
