@@ -78,7 +78,8 @@ func TestCluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Reshard(second, added, 16384); err != nil {
+		// Not all: Valkey refuses the last slots of a node whose replica leaves it meanwhile.
+		if err := c.Reshard(second, added, 3000); err != nil {
 			t.Fatal(err)
 		}
 		third, err := c.Owner("key")
