@@ -101,7 +101,8 @@ local function matches_plainly(entry)
   return whole and string.find(entry, whole)
 end
 
--- A look-up has failed. While the slot moves, a record that was not declared may be on another node.
+-- A look-up has failed. While the slot moves, a record that was not declared may be on another node. No code of an
+-- error tells, but words do: the first in all versions, the others in Redis from 7.4 and Valkey from 8 on.
 local function failed(reply)
   local text = reply['err']
   local moves = string.find(text, 'non local key', 1, true) or string.find(text, 'of the slot', 1, true)
