@@ -439,12 +439,9 @@ func (c *Cache) Sweep(ctx context.Context) (int, error) {
 func (c *Cache) sumPages(ctx context.Context, q query, f func(matchReply) (int, error)) (int, error) {
 	return sum(ctx, c.shardsOf(q.pattern), func(ctx context.Context, shard int) (total int, err error) {
 		for reply, err := range c.pages(ctx, shard, q, "") {
-			if err != nil {
-				return total, err
-			}
-			n, err := f(reply)
-			if total += n; err != nil {
-				return total, err
+			n, failure := f(reply)
+			if total += n; cmp.Or(err, failure) != nil {
+				return total, cmp.Or(err, failure)
 			}
 		}
 		return total, nil

@@ -135,10 +135,8 @@ func (k Key) encode(prefix string) (string, error) {
 	if len(k) == 0 {
 		return "", fmt.Errorf("%w: it has no segment", ErrInvalidKey)
 	}
-	for i, segment := range k {
-		if segment == "" {
-			return "", fmt.Errorf("%w: %q: segment %d is empty, or of a type that K does not take", ErrInvalidKey, k.String(), i+1)
-		}
+	if i := slices.Index(k, ""); i >= 0 {
+		return "", fmt.Errorf("%w: %q: segment %d is empty, or of a type that K does not take", ErrInvalidKey, k.String(), i+1)
 	}
 	// Most keys fit the stack: the string is then the only allocation.
 	encoded := k.append(append(make([]byte, 0, 128), prefix...))
