@@ -139,7 +139,10 @@ func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results
 }
 
 // refused reports whether a server has refused a call, and might not refuse another
-// that names other records.
+// that names other records: of those that the user may write, or that a slot which
+// moves has here. A full server refuses all of one kind.
 func refused(err error) bool {
-	return redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "WRONGTYPE") || errors.Is(err, ErrBadArgument)
+	return slices.ContainsFunc([]string{"NOPERM", "TRYAGAIN", "WRONGTYPE", "BADARG"}, func(code string) bool {
+		return redis.HasErrorPrefix(err, code)
+	})
 }

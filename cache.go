@@ -178,8 +178,8 @@ func (c *Cache) OnShard(shard int) *Cache {
 }
 
 // Load loads all scripts on every node, replicas too, or with Options.Preloaded
-// checks that they are there; a node that is down is an error. Load is optional:
-// verbs load the scripts that they need.
+// checks that they are there; a node that is down is an error, but for a server that
+// a *redis.Ring does without. Load is optional: verbs load the scripts that they need.
 func (c *Cache) Load(ctx context.Context) error {
 	ctx = withVerb(ctx, "Load")
 	for _, script := range Scripts() {

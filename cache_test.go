@@ -788,15 +788,17 @@ func TestLargeBatches(t *testing.T) {
 	})
 }
 
-// TestGetAllocates no more than three things beyond what go-redis does: the name, the
-// value and the context with the verb.
+// TestGetAllocates no more than two things beyond what go-redis does: the name and the
+// context with the verb.
 func TestGetAllocates(t *testing.T) {
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
 		cache, key := b.Cache(t, wildkey.Options{}), wildkey.K("user", 42, "session", "abc")
 		backend.Must(t, cache.Put(ctx, backend.Rec(key, "v")))
-		raw := testing.AllocsPerRun(100, func() { b.Client.Get(ctx, "{test}:user:42:session:abc") })
+		name, err := cache.Layout().Record(key) // a constant would cost a GET less
+		backend.Must(t, err)
+		raw := testing.AllocsPerRun(100, func() { b.Client.Get(ctx, name) })
 		got := testing.AllocsPerRun(100, func() { _, _ = cache.Get(ctx, key) })
-		if got > raw+3 {
+		if got > raw+2 {
 			t.Errorf("Get allocates %v times, GET itself %v", got, raw)
 		}
 	})

@@ -142,7 +142,7 @@ func (l *loader) call(ctx context.Context, to caller, script Script, keys []stri
 
 // callMissing sends the source, which the server keeps, to the node that lacks it: to
 // load a script on every node would wait for one that does not answer. Of concurrent
-// callers in a shard one sends it, and the others wait for him.
+// callers in a shard one sends it, and the others wait for it.
 func (l *loader) callMissing(ctx context.Context, to caller, script Script, keys []string, args []any) *redis.Cmd {
 	loaded, place := make(chan struct{}), script.Name+" "+keys[0]
 	if other, loading := l.loading.LoadOrStore(place, loaded); loading {

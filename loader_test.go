@@ -149,8 +149,7 @@ func TestEvalRORefused(t *testing.T) {
 	})
 }
 
-// TestFailuresOfTheLoader: where SCRIPT LOAD is refused the source goes with the
-// call, what goes wrong beside a script is told, and a sweep that fails does not
+// TestFailuresOfTheLoader: one of SCRIPT LOAD and EVAL is enough to bring a script, what goes wrong beside a script is told, and a sweep that fails does not
 // spoil a page.
 func TestFailuresOfTheLoader(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
@@ -176,6 +175,17 @@ func TestFailuresOfTheLoader(t *testing.T) {
 			}
 			if n, err := cache.Count(ctx, everything); n != 2 || err != nil {
 				t.Errorf("Count where SCRIPT LOAD is refused: %d, %v", n, err)
+			}
+		}
+		refused = []string{"eval", "eval_ro"}
+		for range 2 {
+			flush(t, b)
+			if n, err := cache.Touch(ctx, time.Hour, wildkey.K("a")); n != 1 || err != nil {
+				t.Errorf("Touch where EVAL is refused: %d, %v", n, err)
+			}
+			flush(t, b)
+			if n, err := cache.Count(ctx, everything); n != 2 || err != nil {
+				t.Errorf("Count where EVAL_RO is refused: %d, %v", n, err)
 			}
 		}
 		refused = []string{"script", "eval", "eval_ro"}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -191,16 +190,7 @@ func TestNothingRunsBetweenMatches(t *testing.T) {
 			if n := underWay.Load(); n != 0 {
 				t.Errorf("%d commands are under way", n)
 			}
-			// Who waits for a goroutine goes on when it is about to end.
-			stacks := ""
-			for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-				var dump strings.Builder
-				backend.Must(t, pprof.Lookup("goroutine").WriteTo(&dump, 2))
-				if stacks = dump.String(); !strings.Contains(stacks, "wildkey.inParallel") {
-					return
-				}
-			}
-			t.Errorf("goroutines are left:\n%s", stacks)
+			backend.NoneRunning(t, "wildkey.inParallel")
 		}
 		backend.Warm(t, cache)
 		before, met := sent.Load(), 0

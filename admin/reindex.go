@@ -42,8 +42,12 @@ func Reindex(ctx context.Context, client Client, layout wildkey.Layout) (int, er
 				"does not know; call it with a client of each server", client)
 		}
 		for shard := range layout.Shards() {
-			if err := client.Exists(ctx, layout.Index(shard)).Err(); err != nil {
+			err := client.Exists(ctx, layout.Index(shard)).Err()
+			if _, elsewhere := redis.IsMovedError(err); elsewhere {
 				return 0, fmt.Errorf("wildkey: Reindex: %s: %w; of a cluster it needs a ClusterClient", layout.Tag(shard), err)
+			}
+			if err != nil {
+				return 0, fmt.Errorf("wildkey: Reindex: %s: %w", layout.Tag(shard), err)
 			}
 		}
 		return reindexServer(ctx, client, layout)

@@ -15,6 +15,7 @@ import (
 	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/backend"
 	"github.com/wildkey/wildkey/internal/corpus"
+	"github.com/wildkey/wildkey/luatest"
 )
 
 // TestReindexRestoresLostIndexes, those of its namespace alone, and changes no record.
@@ -115,6 +116,23 @@ func TestReindexRefusesARing(t *testing.T) {
 		}
 		if diff := cmp.Diff(before, corpus.Dump(t, b.Client, 0)); diff != "" {
 			t.Errorf("something was written (-before +after)\n%s", diff)
+		}
+	})
+}
+
+// TestReindexOfAServerThatRefuses tells what the server says, and no more.
+func TestReindexOfAServerThatRefuses(t *testing.T) {
+	backend.Each(t, func(t *testing.T, b *backend.Backend) {
+		client := b.NewClient(t, func(*redis.Options) {})
+		client.AddHook(backend.Answer(func(cmd redis.Cmder) error {
+			if cmd.Name() == "exists" {
+				cmd.SetErr(luatest.Error("NOPERM refused by the test"))
+			}
+			return cmd.Err()
+		}))
+		n, err := admin.Reindex(ctx, client, b.Cache(t, wildkey.Options{}).Layout())
+		if want := "wildkey: Reindex: {test}: NOPERM refused by the test"; n != 0 || err == nil || err.Error() != want {
+			t.Errorf("%d, %v, want %s", n, err, want)
 		}
 	})
 }

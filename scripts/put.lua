@@ -75,8 +75,8 @@ for i = 1, count do
   elseif verb == 'delete' then deleted[#deleted + 1] = member end
 end
 
--- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand. Who may write to the bare prefix,
--- where no record is, has a rule that ends in a star, and may write to all records. Else each record is asked for.
+-- Half of the permissions would leave half a write. Redis 6.2 cannot tell beforehand. A key pattern that matches the
+-- prefix alone ends in a star and is good for all records, but for odd ones in AUDIT.md. Else each record is asked for.
 local may = redis.acl_check_cmd
 local function lacks(verb, command, ...)
   if not may or not asked[verb] or may(command, prefix, ...) then return false end

@@ -47,8 +47,9 @@ type Options struct {
 	// Queue is how many calls may wait in each shard. One more blocks its caller until
 	// there is room, and callers of other shards go on. DeleteMatch and TouchMatch, which
 	// are small but may need room in every shard at once, have twice the room. So at most
-	// Queue calls of each shard and their values are in memory. Default: 1,024; with more
-	// than 16 shards 16,384 divided among them, but at least 16.
+	// Queue calls of each shard wait with their values, besides the merged call that is
+	// under way. Default: 1,024; with more than 16 shards 16,384 divided among them, but
+	// at least 16.
 	Queue int
 	// OnError is called when calls have failed, by one goroutine at a time: that of a
 	// shard, or Close. It hears of a shard's failures in order, but of what Close drops

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -34,21 +33,8 @@ func newWriter(t *testing.T, cache *wildkey.Cache, options writer.Options) *writ
 	if options.OnError == nil {
 		options.OnError = func(f writer.Failure) { t.Errorf("%v %s: %v", keysOf(f), f.Pattern, f.Err) }
 	}
-	t.Cleanup(func() { noGoroutine(t) })
+	t.Cleanup(func() { backend.NoneRunning(t, "writer.(*state)") })
 	return writer.New(cache, options)
-}
-
-// noGoroutine waits until no Writer has a goroutine: who waits for a call goes on when
-// the goroutine of its shard is about to end.
-func noGoroutine(t *testing.T) {
-	t.Helper()
-	backend.Eventually(t, "an end of the goroutines of all shards", func() bool { return !running("writer.(*state)") })
-}
-
-// running reports whether a goroutine is in this function, or was started by it.
-func running(function string) bool {
-	all := make([]byte, 1<<20)
-	return strings.Contains(string(all[:runtime.Stack(all, true)]), function)
 }
 
 func keysOf(f writer.Failure) (keys []string) {
@@ -381,7 +367,7 @@ func TestWriterLogsFailures(t *testing.T) {
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("a"), "v")))
 		backend.Must(t, w.DeleteMatch(ctx, wildkey.MustParsePattern("b:*")))
 		backend.Must(t, w.Close(ctx))
-		noGoroutine(t)
+		backend.NoneRunning(t, "writer.(*state)")
 		b.Do(t, "DEL", "{test}/keys")
 		for _, want := range []string{`1 operations, pattern "", shard 0: `, `0 operations, pattern "b:*"`, "WRONGTYPE"} {
 			if !strings.Contains(logged.String(), want) {
@@ -440,7 +426,7 @@ func TestWriterClosesWhileOthersWait(t *testing.T) {
 		backend.Must(t, w.Put(ctx, backend.Rec(wildkey.K("b"), "v")))
 		waiting, closed := make(chan error), make(chan error)
 		go func() { waiting <- w.Put(ctx, backend.Rec(wildkey.K("c"), "v")) }()
-		backend.Eventually(t, "a caller waiting for room", func() bool { return running("writer.(*Writer).enqueue") })
+		backend.Eventually(t, "a caller waiting for room", func() bool { return backend.Running("writer.(*Writer).enqueue") })
 		go func() { closed <- w.Close(ctx) }()
 		if err := <-waiting; err != writer.ErrClosed {
 			t.Errorf("Put on a full queue that closes: %v", err)

@@ -28,7 +28,7 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 		if err == nil {
 			err = noWrites.ask(ctx, home.node, user, tag, writes)
 		}
-		if err == nil {
+		if err == nil && len(noWrites.commands) > 0 {
 			_, writes = commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard), preloaded)
 			err = noPrefix.ask(ctx, home.node, user, tag, writes)
 		}

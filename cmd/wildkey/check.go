@@ -275,13 +275,11 @@ func (s *session) look(ctx context.Context, shard int, encoded []string) (states
 	if err != nil {
 		return nil, false, err
 	}
+	node.TxPipelined(ctx, ask) // its error is that of a command
 	// A key that is on its way fails EXEC: with ASK, MOVED, TRYAGAIN or EXECABORT, by the version of the server. TYPE
 	// itself fails only if EXEC does.
-	if _, err := node.TxPipelined(ctx, ask); len(kinds) > 0 {
-		var refused redis.Error
-		loose = err != nil && errors.As(kinds[0].Err(), &refused)
-	}
-	if loose {
+	var refused redis.Error
+	if loose = len(kinds) > 0 && errors.As(kinds[0].Err(), &refused); loose {
 		s.client.Pipelined(ctx, ask) // the client follows each key to where it is; errors are below
 	}
 	for i := range encoded {

@@ -4,7 +4,9 @@ package backend
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -227,6 +229,21 @@ func Must(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Running reports whether a goroutine is in one of these functions, or was started
+// by it.
+func Running(functions ...string) bool {
+	all := make([]byte, 1<<22)
+	stacks := string(all[:runtime.Stack(all, true)])
+	return slices.ContainsFunc(functions, func(function string) bool { return strings.Contains(stacks, function) })
+}
+
+// NoneRunning waits until no goroutine is in these functions: who waits for one goes
+// on when it is about to end.
+func NoneRunning(t testing.TB, functions ...string) {
+	t.Helper()
+	Eventually(t, fmt.Sprintf("an end of the goroutines in %q", functions), func() bool { return !Running(functions...) })
 }
 
 // Eventually waits until a condition holds, and fails after a minute.

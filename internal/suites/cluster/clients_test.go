@@ -40,13 +40,7 @@ func TestRing(t *testing.T) {
 		for _, shards := range []int{1, 7} {
 			ring, servers := newRing(t, p, 3)
 			backend.Must(t, backend.Cache(t, ring, wildkey.Options{}).Load(ctx))
-			for _, server := range servers {
-				for _, script := range wildkey.Scripts() {
-					if exists, err := server.Client(t).ScriptExists(ctx, script.SHA1).Result(); err != nil || !exists[0] {
-						t.Errorf("%s.lua on %s: %v, %v", script.Name, server.Addr, exists, err)
-					}
-				}
-			}
+			holdScripts(t, servers...)
 			preloaded := backend.Cache(t, ring, wildkey.Options{Preloaded: true})
 			backend.Must(t, preloaded.Load(ctx))
 			flushScripts(t, servers[1])
@@ -309,15 +303,22 @@ func TestContextOfACallUnderWay(t *testing.T) {
 			if err := <-outcome; err != nil {
 				t.Errorf("ContextTimeoutEnabled %t: a Put whose context was canceled on its way: %v", enabled, err)
 			}
+			backend.Must(t, server.Pause())
+			short, cancel := context.WithTimeout(ctx, 2*time.Second) // long enough to be sent
+			outcome = put(short)
+			<-written
+			var err error
 			if enabled {
-				backend.Must(t, server.Pause())
-				short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
-				err := <-put(short)
-				cancel()
-				backend.Must(t, server.Resume())
-				if err == nil {
-					t.Error("a Put whose deadline passed on its way has no error")
-				}
+				err = <-outcome
+			} else {
+				<-short.Done()
+			}
+			backend.Must(t, server.Resume())
+			if !enabled {
+				err = <-outcome
+			}
+			if cancel(); (err != nil) != enabled {
+				t.Errorf("ContextTimeoutEnabled %t: a Put whose deadline passed on its way: %v", enabled, err)
 			}
 			client.Close()
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -79,12 +78,7 @@ func testVerbs(t *testing.T, client redis.UniversalClient, options wildkey.Optio
 	if len(unheld) > 0 {
 		t.Errorf("nothing holds %v", slices.Sorted(maps.Keys(unheld)))
 	}
-	// Who waits for a goroutine goes on when it is about to end.
-	backend.Eventually(t, "an end of the goroutines of Caches and Writers", func() bool {
-		var stacks strings.Builder
-		backend.Must(t, pprof.Lookup("goroutine").WriteTo(&stacks, 2))
-		return !strings.Contains(stacks.String(), "wildkey/wildkey.") && !strings.Contains(stacks.String(), "wildkey/writer.")
-	})
+	backend.NoneRunning(t, "wildkey/wildkey.", "wildkey/writer.")
 }
 
 // keys returns all that is in the namespace.

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,14 +31,6 @@ const forEver = 10 * time.Minute
 // stoppable are the options of a cluster that goes on without one of its nodes, and does
 // not take one for dead that is stopped for a while.
 var stoppable = []string{"--cluster-require-full-coverage", "no", "--cluster-node-timeout", "120000"}
-
-func noGoroutine(t *testing.T) {
-	t.Helper()
-	backend.Eventually(t, "an end of the goroutines of all shards", func() bool {
-		all := make([]byte, 1<<22)
-		return !strings.Contains(string(all[:runtime.Stack(all, true)]), "writer.(*state)")
-	})
-}
 
 func ended() context.Context {
 	ctx, cancel := context.WithCancel(ctx)
@@ -77,7 +67,7 @@ func TestCloseOfAStoppedServer(t *testing.T) {
 		}
 		backend.Must(t, s.Resume())
 		backend.Must(t, w.Close(ctx))
-		noGoroutine(t)
+		backend.NoneRunning(t, "writer.(*state)")
 		backend.WantAll(t, cache, "**", "0=v")
 	})
 }
@@ -146,7 +136,7 @@ func TestStoppedNode(t *testing.T) {
 				}
 				backend.Must(t, stopped.Resume())
 				backend.Must(t, w.Close(ctx))
-				noGoroutine(t)
+				backend.NoneRunning(t, "writer.(*state)")
 				stats := w.Stats()
 				if row.timeout == forEver && stats != (writer.Stats{Done: queued}) || stats.Done+stats.Failed != queued {
 					t.Errorf("%+v, and %d were queued", stats, queued)
@@ -215,7 +205,7 @@ func TestSlotThatMoves(t *testing.T) {
 		}
 		backend.Must(t, owner.Resume())
 		backend.Must(t, w.Close(ctx))
-		noGoroutine(t)
+		backend.NoneRunning(t, "writer.(*state)")
 		m.End(t)
 		if diff := cmp.Diff([]string{"b", "d"}, failed); diff != "" {
 			t.Errorf("failed (-want +got)\n%s", diff)
@@ -310,7 +300,7 @@ func runModel(t *testing.T, c *redisserver.Cluster, cache *wildkey.Cache, seed u
 		t.Errorf("%+v, %d told; %d were queued and %d of them refused", stats, failed, queued, refused)
 	}
 	backend.Must(t, w.Close(ctx))
-	noGoroutine(t)
+	backend.NoneRunning(t, "writer.(*state)")
 }
 
 // caller makes random calls, and knows what is there when those that were queued are done.
