@@ -14,18 +14,18 @@ redis-server:
 # The tests of each package, in some 3 minutes; each starts its own redis-server.
 # WILDKEY_SERVERS=/opt/redis-6.2/redis-server:valkey-server has them run on each of these.
 test: redis-server
-	go test -race -timeout 30m $$(go list ./... | grep -v /internal/suites/)
-	cd bench && go test -race -timeout 30m ./...
+	go test -race -timeout 20m $$(go list ./... | grep -v /internal/suites/)
+	cd bench && go test -race -timeout 20m ./...
 
 # Suites in which several goroutines use a Cache at once.
 CONCURRENT = ./internal/suites/cluster ./internal/suites/reference ./internal/suites/writer
 
 # The suites, which run for longer, and the tools, which start many servers. Of one goroutine, -race has nothing to say.
 test-long: redis-server
-	go test -race -timeout 60m $(CONCURRENT)
-	go test -timeout 60m $$(go list ./internal/suites/... | grep -v $(CONCURRENT:./%=-e /%$$))
-	cd cmd/wildkey && go test -race -timeout 60m ./...
-	cd faults && go test -race -timeout 60m ./...
+	go test -race -timeout 20m $(CONCURRENT)
+	go test -timeout 20m $$(go list ./internal/suites/... | grep -v $(CONCURRENT:./%=-e /%$$))
+	cd cmd/wildkey && go test -race -timeout 20m ./...
+	cd faults && go test -race -timeout 20m ./...
 	cd internal/suites/miniredis && go test ./...
 
 # The lines of the scripts that the offline tests run, and a table.
