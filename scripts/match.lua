@@ -3,102 +3,127 @@
 -- KEYS      index
 -- ARGV      want, cursor, limit, reads, bytes, term...
 --             want    values: {key, value, ...} of live records; records: {key, value, milliseconds left or -1, ...};
---                     keys: {key, ...}; count: how many; index: {key, ...} of index entries as they are, stale or not
---             cursor  empty to start; then the cursor of the page before
+--                     keys: {key, ...}; count: how many; list: {key, ...} of those at the depth of the terms, and
+--                     {key:, ...} of what has others beneath it; index: {key, ...} of entries as they are, stale or not
+--             cursor  empty to start, or >KEY to start after a key; then the cursor of the page before
 --             limit   the most matches of a page, reads: the most index entries read for it, one more being counted for
---                     each 256 bytes of an entry; each 1 to 99999
+--                     each 256 bytes of an entry, and for each 16 terms with ^ or [; each 1 to 99999
 --             bytes   the most bytes of keys and values in it, 1 to 999999999; one larger record passes alone
---             term    =LITERAL this segment; ^PREFIX one that starts so; * any one; ** zero or more, last only; and
---                     all of them such that a key of 4096 bytes can match
+--             term    =LITERAL this segment; ^PREFIX*SUFFIX one that starts and ends so; [FROM<TO one at or after FROM
+--                     and before TO, in byte order; either of the two may be empty; * any one; ** zero or more, last
+--                     only, and not of list; and all of them such that a key of 4096 bytes can match
 -- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: it has no live record
 -- ERRORS    BADARG match: ...; TRYAGAIN match: ..., while the slot moves; from the server: NOPERM, WRONGTYPE
 -- COST      O(reads + L log N), L the leaps, at most one an entry read; calls: at most 2 + reads for index,
 --             2 + reads + M + 2 * S for values, 2 + reads + 2 * M + 2 * S for records, 2 + 2 * reads + M + S for keys
---             and count; M matches, S stale entries
+--             and count and list; M matches, S stale entries
 -- COMMANDS  EXISTS MGET PTTL ZRANGEBYLEX
 
 local index, want, cursor = KEYS[1], ARGV[1], ARGV[2]
 local unpack = table.unpack or unpack
 local function refuse(...) return redis.error_reply('BADARG match: ' .. string.format(...)) end
 
--- Byte order, as sorted sets have it: Lua's own < on strings follows the server's locale.
+-- How many bytes two texts have in common at their head; and byte order, as sorted sets have it: Lua's own < on strings
+-- follows the server's locale.
+local function common(a, b)
+  local n = 0
+  while n < #a and string.sub(a, n + 1, n + 64) == string.sub(b, n + 1, n + 64) do n = n + 64 end
+  while n < #a and n < #b and string.byte(a, n + 1) == string.byte(b, n + 1) do n = n + 1 end
+  return math.min(n, #a)
+end
 local function before(a, b)
-  for i = 1, math.min(#a, #b) do
-    local byte_a, byte_b = string.byte(a, i), string.byte(b, i)
-    if byte_a ~= byte_b then return byte_a < byte_b end
-  end
-  return #a < #b
+  local n = common(a, b)
+  return n < #b and (n == #a or string.byte(a, n + 1) < string.byte(b, n + 1))
 end
 
 -- Validate.
 local tag = string.match(index or '', '^({[^{}]+})/keys$')
 if not tag or #KEYS > 1 then return refuse('KEYS are not {ns}/keys') end
 if #ARGV < 6 then return refuse('%d arguments; want, cursor, limit, reads, bytes and a term are needed', #ARGV) end
-local wants = { values = true, records = true, keys = true, count = true, index = true }
+local wants = { values = true, records = true, keys = true, count = true, list = true, index = true }
 if not wants[want] then return refuse('ARGV[1], want, is unknown') end
 for i, digits in ipairs({ 5, 5, 9 }) do
   local bound = ARGV[i + 2]
   if #bound > digits or not string.find(bound, '^[1-9]%d*$') then return refuse('ARGV[%d] is out of range', i + 2) end
 end
 local limit, reads, bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local kinds, texts, patterns, literals, shortest = {}, {}, {}, 0, -1
-local wildcards = { ['='] = '', ['^'] = '[^:]*', ['*'] = '[^:]+', ['**'] = '' }
+-- Of each term its mark, and the texts before and behind the * or <. As one Lua pattern they know a match at once, but
+-- for ** where that stands for no segment. No range can be in it, no suffix, and not too many terms for all Luas.
+local marks, lows, highs, patterns, literals, shortest, weight = {}, {}, {}, {}, 0, -1, 0
+local wildcards, whole = { ['='] = '', ['^*'] = '[^:]*', ['*'] = '[^:]+', ['**'] = '' }, want ~= 'list' and #ARGV < 105
 for i = 1, #ARGV - 5 do
-  local term = ARGV[i + 5]
-  local kind, text = string.match(term, '^([=^])([A-Za-z0-9._~%%-]+)$')
-  if term == '*' or (term == '**' and i == #ARGV - 5) then kind, text = term, '' end
-  if not kind then return refuse('ARGV[%d] is none of =LITERAL, ^PREFIX, *, and ** at the end', i + 5) end
-  shortest = shortest + (kind == '**' and 0 or math.max(#text, 1) + 1)
-  if shortest > 4096 then return refuse('ARGV[%d] asks for keys of more than 4096 bytes', i + 5) end
-  if kind == '=' and literals == i - 1 then literals = i end
-  kinds[i], texts[i], patterns[i] = kind, text, string.gsub(text, '%W', '%%%0') .. wildcards[kind]
+  local kind, low, stop, high = string.match(ARGV[i + 5], '^([=^[]?)([A-Za-z0-9._~%%-]*)([*<]*)([A-Za-z0-9._~%%-]*)$')
+  local mark, text, is_last = (kind or '') .. (stop or ''), (low or '') .. (high or ''), i == #ARGV - 5
+  local known = mark == '*' or mark == '**' and is_last and want ~= 'list'
+  if text ~= '' then known = mark == '=' or mark == '^*' or mark == '[<' and (high == '' or before(low, high)) end
+  if not known then
+    return refuse('ARGV[%d] is none of =LITERAL, ^PREFIX*SUFFIX, [FROM<TO, *, and ** at the end', i + 5)
+  end
+  shortest = shortest + (mark == '**' and 0 or mark == '[<' and 2 or math.max(#text, 1) + 1)
+  if math.max(shortest, #low, #high) > 4096 then return refuse('ARGV[%d] asks for keys above 4096 bytes', i + 5) end
+  if mark == '=' and literals == i - 1 then literals = i end
+  if mark == '^*' or mark == '[<' then weight = weight + 16 end
+  marks[i], lows[i], highs[i] = mark, low, high
+  whole = whole and wildcards[mark] and high == ''
+  patterns[i] = string.gsub(low, '%W', '%%%0') .. (wildcards[mark] or '')
 end
--- The terms as one Lua pattern: it knows a match at once, but for ** where that stands for no segment. Of very many
--- terms, some versions of Lua call it too complex.
-local whole = #kinds < 100 and '^' .. table.concat(patterns, ':') .. (kinds[#kinds] == '**' and '' or '$')
--- All that matches lies from lowest to highest: it begins with stem, or for ** is the leading literals themselves.
-local head = table.concat(texts, ':', 1, literals)
-local stem = head .. (literals > 0 and kinds[literals + 1] and ':' or '') .. (texts[literals + 1] or '')
-local lowest = kinds[literals + 1] == '**' and head or stem
-local highest = kinds[literals + 1] and '(' .. stem .. '\255' or '[' .. stem
-local position = cursor == '' and '[' .. lowest or cursor
-local place = string.sub(position, 2)
-if not string.find(position, '^[[(]') or before(place, lowest) or before(string.sub(highest, 2), place) then
+whole = whole and '^' .. table.concat(patterns, ':') .. (marks[#marks] == '**' and '' or '$')
+if want == 'list' then marks[#marks + 1] = '**' end
+-- All that matches lies from lowest to highest: it begins with base, or for ** is the leading literals themselves.
+local head, next_mark = table.concat(lows, ':', 1, literals), marks[literals + 1]
+local base = head .. (literals > 0 and next_mark and ':' or '')
+local stem = base .. (lows[literals + 1] or '')
+local lowest = next_mark == '**' and head or stem
+local highest = (next_mark == '^*' and stem or base) .. (next_mark and '\255' or '')
+local place, position = string.sub(cursor, 2), cursor
+if string.find(cursor, '^>') and not before(place, lowest) then position = '(' .. place
+elseif string.find(cursor, '^>') or cursor == '' then position = '[' .. lowest
+elseif not string.find(cursor, '^[[(]') or before(place, lowest) or before(highest, place) then
   return refuse('ARGV[2], the cursor, lies outside the range of the pattern')
 end
 
--- Where the walk goes on from an entry, as a bound of ZRANGEBYLEX; empty: at the next entry; nil: this one matches.
-local function leap_from(entry)
-  local start = 1
-  for i, kind in ipairs(kinds) do
-    if kind == '**' then return nil end
-    if start > #entry then
-      -- Too short. Below a literal the children (4:x) come next; below a wildcard, siblings (4-:x) may come before.
-      return kinds[i - 1] == '=' and '[' .. entry .. ':' .. texts[i] or ''
-    end
-    local text, stop = texts[i], (string.find(entry, ':', start, true) or #entry + 1) - 1
-    local last = kind == '^' and math.min(stop, start + #text - 1) or stop
-    if kind ~= '*' and string.sub(entry, start, last) ~= text then
-      local above, rest = string.sub(entry, 1, start - 1), string.sub(entry, start)
-      -- Ahead, under the same segments above: the text; or, as 4-:x lies between 4 and 4:x, what is beneath it.
-      if before(rest, text) then return '[' .. above .. text end
-      if kind == '=' and kinds[i + 1] and before(rest, text .. ':') then return '[' .. above .. text .. ':' end
-      -- Behind: past the subtree of the segments above, as ; follows :.
-      return '[' .. string.sub(above, 1, -2) .. ';'
-    end
-    start = stop + 2
-  end
-  if start > #entry then return nil end
-  -- Too deep: past the subtree of what the terms cover.
-  return '[' .. string.sub(entry, 1, start - 2) .. ';'
+local function fits(i, segment)
+  local mark, low, high = marks[i], lows[i], highs[i]
+  if segment == '' then return false end -- no key has an empty one
+  if mark == '=' then return segment == low end
+  if mark == '[<' then return not before(segment, low) and (high == '' or before(segment, high)) end
+  local between = string.sub(segment, #low + 1, #segment - #high)
+  return low .. between .. high == segment and not string.find(between, '%%.?$') -- no %2A, a star, ends in A
 end
 
--- Where literals alone come before a last ** or *, nearly all of the range matches, and a plain test tells.
-local plain = literals == #kinds - 1 and kinds[#kinds]
-local function matches_plainly(entry)
-  if plain == '**' then return string.sub(entry, 1, #stem) == stem end
-  if plain == '*' then return not string.find(entry, ':', #stem + 1, true) end
-  return whole and string.find(entry, whole)
+-- Where the walk goes on from an entry that does not match, as a bound of ZRANGEBYLEX; empty: at the next entry; nil:
+-- it matches. In a list what lies deeper does too: the second result is then the key, with a colon, that it is beneath.
+local fitting = {} -- the segments that fitted last
+local function leap_from(entry)
+  if string.sub(entry, 1, #base) ~= base then return entry ~= head and '[' .. base or nil end
+  local start = #base + 1
+  for i = literals + 1, #marks do
+    local mark, low, high = marks[i], lows[i], highs[i]
+    if mark == '**' then return nil, want == 'list' and start <= #entry and string.sub(entry, 1, start - 1) end
+    if start > #entry then return '' end -- too short; what is beneath it may come at once
+    local stop = string.find(entry, ':', start, true) or #entry + 1
+    local segment = mark ~= '*' and string.sub(entry, start, stop - 1)
+    if segment and segment ~= fitting[i] and not fits(i, segment) then
+      local above = string.sub(entry, 1, start - 1)
+      if before(string.sub(entry, start), low) then return '[' .. above .. low end
+      local passed = mark == '=' or mark == '^*' and string.sub(segment, 1, #low) ~= low
+        or mark == '[<' and high ~= '' and not before(segment, high)
+      -- A later segment may fit: past what lies beneath this one, as ; follows :.
+      if not passed then return stop <= #entry and '[' .. above .. segment .. ';' or '' end
+      -- None of the later ones fits. But a shorter one, that this one begins with, may fit, and what is beneath it may
+      -- be ahead: as 4-:x lies between 4 and 4:x.
+      local length = mark == '=' and #low or math.min(common(segment, high), #high - 1, #segment - 1)
+      while mark ~= '=' and length > 0 and string.byte(segment, length + 1) > 57 do length = length - 1 end
+      local shorter = string.sub(segment, 1, length)
+      if marks[i + 1] and fits(i, shorter) and string.byte(segment .. ':', length + 1) < 58 then
+        return '[' .. above .. shorter .. ':'
+      end
+      return '[' .. (#above > #base and string.sub(above, 1, -2) .. ';' or base .. '\255')
+    end
+    start, fitting[i] = stop + 1, segment
+  end
+  -- Too deep: past the subtree of what the terms cover.
+  return start <= #entry and '[' .. string.sub(entry, 1, start - 2) .. ';' or nil
 end
 
 -- A look-up has failed. While the slot moves, a record that was not declared may be on another node. No code of an
@@ -109,58 +134,71 @@ local function failed(reply)
   return moves and redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node') or reply
 end
 
--- Read. Values are looked up one by one: at most one beyond the bytes. Chunks of the index double until a leap.
--- All work on an entry is in proportion to its length: of long ones fewer are read.
-local prefix, with_values = tag .. ':', want == 'values' or want == 'records'
-local read, work, matches, used, stale, results, chunk, more = 0, 0, 0, 0, {}, {}, 4, true
+-- Read. Chunks of the index double until a leap, and groups of values while the largest yet would fit so often into
+-- the page. All work on an entry is in proportion to its length: of long ones fewer are read.
+local prefix, with_values, near = tag .. ':', want == 'values' or want == 'records', want == 'list' and 1 or 4
+local read, work, matches, used, stale, results, more = 0, 0, 0, 0, {}, {}, true
+local chunk, group, largest = near, 0, 1
+local function page(next_cursor) return { next_cursor, read, stale, want == 'count' and matches or results } end
 while more and work < reads and matches < limit do
   local asked = math.min(chunk, reads - work, limit - matches)
-  local entries, found, names = redis.call('ZRANGEBYLEX', index, position, highest, 'LIMIT', 0, asked), {}, { index }
+  local entries = redis.call('ZRANGEBYLEX', index, position, '[' .. highest, 'LIMIT', 0, asked)
   read, work, more, chunk = read + #entries, work + #entries, #entries == asked, math.min(2 * chunk, 999)
-  for _, entry in ipairs(entries) do
-    local leap = not matches_plainly(entry) and leap_from(entry)
-    position, work = '(' .. entry, work + math.floor(#entry / 256)
+  local found, names, n, stop, leap = {}, { index }, 0, #entries, nil
+  -- Behind literals, ** matches all that begins with them.
+  local all_match = next_mark == '**' and want ~= 'list' and string.sub(entries[1] or '', 1, #base) == base
+  for i, entry in ipairs(entries) do
+    local above = nil
+    if not (all_match or whole and string.find(entry, whole)) then leap, above = leap_from(entry) end
     if not leap then
-      found[#found + 1] = entry
-      names[#names + 1] = prefix .. entry
-    elseif leap ~= '' then
-      position, more, chunk = leap, true, 4
+      n = n + 1
+      found[n], names[n + 1] = above or entry, prefix .. entry
+    end
+    if #entry + weight > 255 then work = work + math.floor((#entry + weight) / 256) end
+    if leap == '' then leap = nil end
+    if leap or work > reads then
+      stop, more, chunk = i, true, near
       break
     end
-    if work > reads then more = true break end
   end
+  position = leap or '(' .. (entries[stop] or '')
   -- A look-up names the index too: while the slot moves here, one key yet to come is absent, but two are refused.
   local all_live = want == 'index'
-  if #found > 0 and not all_live and not with_values then
+  if n > 0 and not all_live and not with_values then
     local existing = redis.pcall('EXISTS', unpack(names))
     if not tonumber(existing) then return failed(existing) end
-    all_live = existing == #names
+    all_live = existing == n + 1
   end
-  local listed = found
-  if all_live and want == 'count' then
-    matches, listed = matches + #found, {}
-  end
-  for i, entry in ipairs(listed) do
-    local record, value, live = names[i + 1], false, all_live
-    if with_values then
-      local values = redis.pcall('MGET', record)
+  if all_live and want == 'count' then matches, n = matches + n, 0 end
+  local values, fetched, last = {}, 0, 0
+  for i = 1, n do
+    local name, entry, value, live = names[i + 1], found[i], false, all_live
+    if with_values and i > last then
+      group = math.max(1, math.min(2 * group, 16, math.floor((bytes - used) / largest)))
+      fetched, last = last, math.min(n, last + group)
+      values = redis.pcall('MGET', unpack(names, i + 1, last + 1))
       if values['err'] then return failed(values) end
-      value, live = values[1], values[1]
     end
+    if with_values then value, live = values[i - fetched], values[i - fetched] end
     if not live then
-      local existing = redis.pcall('EXISTS', record, index)
+      local existing = redis.pcall('EXISTS', name, index)
       if not tonumber(existing) then return failed(existing) end
       live = existing == 2 and not with_values
     end
+    if not live then entry = string.sub(name, #prefix + 1) end
     local size = (live and want == 'count' and 0 or #entry) + (value and #value or 0)
-    if used > 0 and used + size > bytes then
-      return { '[' .. entry, read, stale, want == 'count' and matches or results }
+    if used > 0 and used + size > bytes then return page('[' .. string.sub(name, #prefix + 1)) end
+    used, largest = used + size, size > largest and size or largest
+    if not live then stale[#stale + 1] = entry else
+      matches = matches + 1
+      if want ~= 'count' then results[#results + 1] = entry end
+      if value then results[#results + 1] = value end
+      if want == 'records' then results[#results + 1] = redis.call('PTTL', name) end
     end
-    used, matches = used + size, matches + (live and 1 or 0)
-    if not live then stale[#stale + 1] = entry end
-    if live and want ~= 'count' then results[#results + 1] = entry end
-    if value then results[#results + 1] = value end
-    if value and want == 'records' then results[#results + 1] = redis.call('PTTL', record) end
+    if live and want == 'list' and string.sub(entry, -1) == ':' then
+      position, more, chunk = '[' .. string.sub(entry, 1, -2) .. ';', true, near
+      break -- it is listed, and so is all beneath it
+    end
   end
 end
-return { more and position or '', read, stale, want == 'count' and matches or results }
+return page(more and not before(highest, string.sub(position, 2)) and position or '')

@@ -111,14 +111,14 @@ func malformedMatches() []Call {
 		{[]string{"t/keys"}, []any{"values", "", "10", "10", "1000", "*"}},
 		match(), match("values", "", "10", "10", "1000"),
 		match("values", "", "10", "10", "1000", "**", "=a"), match("values", "", "10", "10", "1000", "=a", "**", "**"),
-		match("values", "", "10", "10", "1000", "^"+strings.Repeat("a", 4095), "*"),
+		match("values", "", "10", "10", "1000", "^"+strings.Repeat("a", 4095)+"*", "*"),
 		match(append([]any{"values", "", "10", "10", "1000"}, slices.Repeat([]any{"*"}, 2049)...)...),
 		match("values", "[a", "10", "10", "1000", "=a", "*"), match("values", "[a;", "10", "10", "1000", "=a", "*"),
-		match("values", "[b", "10", "10", "1000", "^a"), match("values", "[user", "10", "10", "1000", "=user", "=4", "**"),
+		match("values", "[b", "10", "10", "1000", "^a*"), match("values", "[user", "10", "10", "1000", "=user", "=4", "**"),
 		match("values", "-", "10", "10", "1000", "**"), match("values", "+", "10", "10", "1000", "**"),
 		match("values", "[\xff\xff", "10", "10", "1000", "**"),
 	}
-	for _, want := range []string{"", "VALUES", "value", "records ", "list", "live"} {
+	for _, want := range []string{"", "VALUES", "value", "records ", "lists", "live"} {
 		calls = append(calls, match(want, "", "10", "10", "1000", "*"))
 	}
 	for _, bound := range []string{"", "0", "-1", "01", "1e1", "1.0", "x", "100000"} {
@@ -130,9 +130,12 @@ func malformedMatches() []Call {
 	for _, cursor := range []string{"a", "[", "(", "[b", "(Z", "-", "+"} {
 		calls = append(calls, match("values", cursor, "10", "10", "1000", "=a"))
 	}
-	for _, term := range []string{"", "a", "=", "^", "=a:b", "=a b", "***", "=a\x00", "^a*", "=*", "*a", "=" + strings.Repeat("a", 4097)} {
+	for _, term := range []string{"", "a", "=", "^", "=a:b", "=a b", "***", "=a\x00", "^a", "^*", "^a**", "^a*b*", "[<", "[a", "[a<b<c", "[b<a", "[a<a", "a<b", "^a<b", "[a*b",
+		"=*", "=a*", "*a", "=" + strings.Repeat("a", 4097), "[" + strings.Repeat("a", 4097) + "<", "[<" + strings.Repeat("a", 4097)} {
 		calls = append(calls, match("values", "", "10", "10", "1000", term))
 	}
+	calls = append(calls, match("list", "", "10", "10", "1000", "**"), match("list", "", "10", "10", "1000", "=a", "**"),
+		match("list", "[a;", "10", "10", "1000", "=a"))
 	return calls
 }
 

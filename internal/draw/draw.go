@@ -34,7 +34,7 @@ func Pattern(t *testing.T, random *rand.Rand, segment func() string, above wildk
 		terms[i] = []wildkey.Term{wildkey.Lit(above[i]), wildkey.Any()}[random.IntN(2)]
 	}
 	for i := len(above); i < len(terms); i++ {
-		text, kind := segment(), random.IntN(5)
+		text, kind := segment(), random.IntN(8)
 		if literals && i < len(terms)-1 {
 			kind = 0
 		}
@@ -43,6 +43,13 @@ func Pattern(t *testing.T, random *rand.Rand, segment func() string, above wildk
 			terms[i] = wildkey.Lit(text)
 		case 2:
 			terms[i] = wildkey.Prefix(text[:1])
+		case 3:
+			terms[i] = wildkey.Suffix(text[len(text)-1:])
+		case 4:
+			other := segment()
+			terms[i] = wildkey.Affix(text[:1], other[len(other)-1:])
+		case 5:
+			terms[i] = between(text, segment())
 		default:
 			terms[i] = wildkey.Any()
 		}
@@ -55,4 +62,19 @@ func Pattern(t *testing.T, random *rand.Rand, segment func() string, above wildk
 		t.Fatal(err)
 	}
 	return pattern
+}
+
+// between draws the order of its ends, and may leave one open.
+func between(a, b string) wildkey.Term {
+	term := wildkey.Between(a, b)
+	if _, err := wildkey.NewPattern(term); err != nil {
+		term = wildkey.Between(b, a)
+	}
+	switch {
+	case a == b:
+		return wildkey.Between(a, "")
+	case len(a) > len(b):
+		return wildkey.Between("", a)
+	}
+	return term
 }

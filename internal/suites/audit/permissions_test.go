@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"regexp"
 	"slices"
@@ -389,10 +390,11 @@ func TestAuditLockedMode(t *testing.T) {
 		}
 		reindex := func() error { return errorOf(admin.Reindex(ctx, app, cache.Layout())) }
 		touch := func() error { return errorOf(cache.GetTouch(ctx, time.Minute, record.Key)) }
+		estimate := func() error { return errorOf(cache.Estimate(ctx, everything)) }
 		for name, row := range map[string]struct {
 			act        func() error
 			permission string
-		}{"Reindex": {reindex, "+scan"}, "GetTouch": {touch, "+getex"}} {
+		}{"Reindex": {reindex, "+scan"}, "GetTouch": {touch, "+getex"}, "Estimate": {estimate, "+zlexcount"}} {
 			if err := row.act(); !redis.HasErrorPrefix(err, "NOPERM") {
 				t.Errorf("%s without %s: %v", name, row.permission, err)
 			}
@@ -425,6 +427,7 @@ func mayAll(t *testing.T, cache *wildkey.Cache, record wildkey.Record) {
 		"Apply":       errorOf(cache.Apply(ctx, wildkey.OpCheck(record.Key).If(wildkey.Present()))),
 		"Collect":     errorOf(cache.Collect(ctx, everything)),
 		"Count":       errorOf(cache.Count(ctx, everything)),
+		"List":        errorOfAll(cache.List(ctx, wildkey.MustParsePattern("*"))),
 		"TouchMatch":  errorOf(cache.TouchMatch(ctx, wildkey.NoExpiry, everything)),
 		"Take":        errorOf(cache.Take(ctx, record.Key)),
 		"DeleteMatch": errorOf(cache.DeleteMatch(ctx, everything)),
@@ -438,6 +441,15 @@ func mayAll(t *testing.T, cache *wildkey.Cache, record wildkey.Record) {
 }
 
 func errorOf(_ any, err error) error { return err }
+
+func errorOfAll(list iter.Seq2[wildkey.Item, error]) error {
+	for _, err := range list {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // TestAuditCluster: with the lines of the page for all shards of a namespace,
 // on every node, an application does all that a Cache can, and nothing in

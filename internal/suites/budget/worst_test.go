@@ -27,7 +27,7 @@ func TestWorstPages(t *testing.T) {
 	}{
 		{"too short by a segment", deep(2046), stars(2047)},
 		{"another last segment", deep(2046), stars(2045, "=b")},
-		{"prefixes, and another last segment", deep(2046), append(stars(1, slices.Repeat([]string{"^a"}, 2044)...), "=b")},
+		{"prefixes, and another last segment", deep(2046), append(stars(1, slices.Repeat([]string{"^a*"}, 2044)...), "=b")},
 		{"all match", deep(2046), stars(2046)},
 		{"too deep", deep(2046), stars(1)},
 		{"short of two reads, too short by a segment", deep(125), stars(126)},
@@ -36,7 +36,14 @@ func TestWorstPages(t *testing.T) {
 		{"a long segment that goes on", "%06d:" + a(4000) + "a", stars(1, "="+a(4000))},
 		{"a long common head", a(4000) + "%06d:a", stars(1, "=b")},
 		{"a long common literal", a(4000) + ":%06d:a", []string{"=" + a(4000), "*", "=b"}},
-		{"a long prefix", a(4000) + "%06d", []string{"^" + a(4000)}},
+		{"suffixes, and another last segment", deep(2046), append(stars(1, slices.Repeat([]string{"^*a"}, 2044)...), "=b")},
+		{"ranges, and another last segment", deep(2046), append(stars(1, slices.Repeat([]string{"[A<b"}, 2044)...), "=b")},
+		{"a long suffix", "%06d:" + a(4000) + "a", stars(1, "^*b"+a(2000))},
+		{"a long affix", "%06d:" + a(4000), stars(1, "^"+a(2000)+"*b"+a(2000))},
+		{"a range that begins like a long segment", "%06d:" + strings.Repeat("0", 4000), stars(1, "["+strings.Repeat("0", 4090)+"<", "*")},
+		{"a range that ends like a long segment", "%06d:" + strings.Repeat("0", 4000), stars(1, "["+strings.Repeat("0", 3999)+"<"+strings.Repeat("0", 4000), "*")},
+		{"a range before a long segment", "%06d:" + strings.Repeat("0", 4000) + "1", stars(1, "[-<"+strings.Repeat("0", 4000), "*")},
+		{"a long prefix", a(4000) + "%06d", []string{"^" + a(4000) + "*"}},
 	} {
 		prepare := func(t *testing.T, b *backend.Backend, want string) (page func()) {
 			t.Helper()

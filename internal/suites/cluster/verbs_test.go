@@ -64,7 +64,7 @@ func testVerbs(t *testing.T, client redis.UniversalClient, options wildkey.Optio
 	}{
 		{"Load", v.load}, {"Options", v.settings}, {"Layout", v.settings}, {"Put", v.put}, {"PutEach", v.putEach},
 		{"Apply", v.apply}, {"Validate", v.validate}, {"Get", v.get}, {"GetMany", v.getMany}, {"Match", v.match},
-		{"MatchKeys", v.matchKeys}, {"Collect", v.hold}, {"Count", v.hold}, {"Page", v.page}, {"Touch", v.touch},
+		{"MatchKeys", v.matchKeys}, {"Collect", v.hold}, {"Count", v.hold}, {"Page", v.page}, {"List", v.list}, {"Estimate", v.estimate}, {"Touch", v.touch},
 		{"TTL", v.touch}, {"GetTouch", v.getTouch}, {"TouchEach", v.touchEach}, {"Delete", v.delete},
 		{"DeleteEach", v.deleteEach}, {"Take", v.take}, {"TouchMatch", v.touchMatch}, {"DeleteMatch", v.deleteMatch},
 		{"OnShard", v.onShard}, {"admin.Reindex", v.reindex}, {"Sweep", v.sweep}, {"writer", v.writer}, {"admin.Move", v.move},
@@ -348,6 +348,47 @@ func (v *verbs) matchKeys(t *testing.T) {
 	}
 	if diff := cmp.Diff(slices.Sorted(maps.Keys(v.want)), met); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// list expects each record at the depth of the pattern, and what has others beneath it.
+func (v *verbs) list(t *testing.T) {
+	for _, text := range []string{"*", "7", "7:*", "*:session", "*:*", "1*", "1<3", "team%3A:*", "each:*:x", "none:*"} {
+		pattern, want := wildkey.MustParsePattern(text), map[string]bool{}
+		depth := strings.Count(text, ":") + 1
+		for _, key := range v.keys(t) {
+			if len(key) >= depth && pattern.Matches(key[:depth]) {
+				want[fmt.Sprint(key[:depth], len(key) > depth)] = true
+			}
+		}
+		got := map[string]bool{}
+		last := ""
+		for item, err := range v.cache.List(ctx, pattern) {
+			backend.Must(t, err)
+			place := item.Key.String()
+			if item.Beneath {
+				place += ":"
+			}
+			if place <= last {
+				t.Errorf("List %s: %s follows %s", text, place, last)
+			}
+			last, got[fmt.Sprint(item.Key, item.Beneath)] = place, true
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("List %s (-want +got)\n%s", text, diff)
+		}
+	}
+}
+
+// estimate finds no entry that is stale here, and may count one more in each shard.
+func (v *verbs) estimate(t *testing.T) {
+	for _, text := range []string{"**", "7:**", "7:session:**", "none:**"} {
+		pattern := wildkey.MustParsePattern(text)
+		least := len(v.matching(t, pattern))
+		shards := len(v.cache.Layout().ShardsOf(pattern))
+		if n, err := v.cache.Estimate(ctx, pattern); n < least || n > least+shards || err != nil {
+			t.Errorf("Estimate %s: %d, %v, want at least %d", text, n, err, least)
+		}
 	}
 }
 

@@ -164,13 +164,13 @@ func (h hostile) valid(script string) (keys, argv []string) {
 			most(h.number()), most(h.number()), most(pick(h, "1000", "999999999")),
 		}
 		for range pick(h, 0, 1, 1, 2, 3) {
-			argv = append(argv, pick(h, "*", "*", "*", "^u", "^o", "^a", "=a", "=user", "=4", "="+h.segment(), h.term()))
+			argv = append(argv, pick(h, "*", "*", "*", "^u*", "^o*", "^a*", "^*r", "[a<", "[a<v", "=a", "=user", "=4", "="+h.segment(), h.term()))
 		}
 		if h.oneIn(40) {
-			term := pick(h, "*", "=a", "^a", h.term())
+			term := pick(h, "*", "=a", "^a*", "[a<b", h.term())
 			argv = append(argv, slices.Repeat([]string{term}, pick(h, 200, 2047, 3000, 20_000))...)
 		}
-		if len(argv) == 5 || h.oneIn(2) {
+		if len(argv) == 5 || argv[0] != "list" && h.oneIn(2) {
 			argv = append(argv, "**")
 		}
 		if h.oneIn(4) {
@@ -209,7 +209,7 @@ func (h hostile) valid(script string) (keys, argv []string) {
 	return keys, argv
 }
 
-var wants = []string{"values", "records", "keys", "count", "index"}
+var wants = []string{"values", "records", "keys", "count", "list", "index"}
 
 func sha1Of(text string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(text))) }
 
@@ -250,7 +250,7 @@ func (h hostile) argument(script string, place int) string {
 	}
 	switch {
 	case script == "match" && place == 0:
-		return pick(h, append(wants, "VALUES", "list", "")...)
+		return pick(h, append(wants, "VALUES", "lists", "")...)
 	case script == "match" && place == 1:
 		return h.cursor(nil)
 	case script == "match" && place > 4:
@@ -276,9 +276,9 @@ func (h hostile) condition() string {
 
 func (h hostile) term() string {
 	if h.oneIn(3) {
-		return pick(h, "=", "^", "*", "", "**") + h.binary()
+		return pick(h, "=", "^", "[", "*", "", "**") + h.binary() + pick(h, "", "*", "<")
 	}
-	return pick(h, "*", "**", "***", "", "=", "^", "=a", "^a", "a", "=%", "^%", "=%41", "=%%", "=%C3%A9", "=%c3", "=.",
+	return pick(h, "*", "**", "***", "", "=", "^", "=a", "^a", "^a*", "^*", "[<", "[a<", "[<a", "[b<a", "a", "=%", "^%", "=%41", "=%%", "=%C3%A9", "=%c3", "=.",
 		"=.-", "^-", "=[a-z]", "=%a", "=%b()", "=%f", "=(", "=()", "=a:b", "=^", "=$", "^$", "=a*", "=a\x00", "=\x00",
 		"= a", "={t}", "^"+strings.Repeat("a", 4096), "="+strings.Repeat("a", 4097), "="+strings.Repeat("%00", 1365))
 }
@@ -287,9 +287,10 @@ func (h hostile) cursor(terms []string) string {
 	place := pick(h, "", "a", "a:", "a;", "b", "user", "user:4", "user:4:a", "user;", "\xff", "\xff\xff", "\x00",
 		strings.Repeat("a", 9000), h.binary())
 	if len(terms) > 0 && h.oneIn(2) {
-		place = strings.TrimLeft(terms[0], "=^*") + pick(h, "", ":", ":4", "\xff", "\xff\xff", "\xfe", ";", "zz")
+		place, _, _ = strings.Cut(strings.TrimLeft(terms[0], "=^[*<"), "*")
+		place += pick(h, "", ":", ":4", "\xff", "\xff\xff", "\xfe", ";", "zz")
 	}
-	return pick(h, "[", "(", "[", "(", "", "-", "+") + place
+	return pick(h, "[", "(", "[", "(", ">", "", "-", "+") + place
 }
 
 func (h hostile) binary() string {
@@ -610,7 +611,8 @@ var (
 	conditionForm = regexp.MustCompile(`^(?s:[*+-]|=.*|#[0-9a-f]{40})$`)
 	limitForm     = regexp.MustCompile(`^[1-9][0-9]{0,4}$`)
 	bytesForm     = regexp.MustCompile(`^[1-9][0-9]{0,8}$`)
-	termForm      = regexp.MustCompile(`^[=^][A-Za-z0-9._~%-]+$|^\*$`)
+	segmentForm   = `[A-Za-z0-9._~%-]`
+	termForm      = regexp.MustCompile(strings.ReplaceAll(`^(\*|=s+|\^(s+\*s*|\*s+)|\[(s+<s*|<s+))$`, "s", segmentForm))
 )
 
 // wellFormed tells whether a call is what the header of the script asks for.
@@ -649,7 +651,7 @@ func wellFormed(script string, keys, argv []string) bool {
 	}
 	return len(records) == 0 && len(argv) > 5 && slices.Contains(wants, argv[0]) &&
 		limitForm.MatchString(argv[2]) && limitForm.MatchString(argv[3]) && bytesForm.MatchString(argv[4]) &&
-		wellFormedPattern(argv[5:], argv[1])
+		wellFormedPattern(argv[0], argv[5:], argv[1])
 }
 
 // puts tells whether an action of put.lua puts a value.
@@ -736,11 +738,11 @@ func checkPut(
 	}
 }
 
-func wellFormedPattern(terms []string, cursor string) bool {
-	length, head, open := -1, "", false
-	low, high := "", ""
+func wellFormedPattern(want string, terms []string, cursor string) bool {
+	length, head := -1, ""
+	low, high, open := "", "", false
 	for i, term := range terms {
-		if rest := term == "**" && i == len(terms)-1; rest {
+		if term == "**" && i == len(terms)-1 && want != "list" {
 			if !open {
 				low, high, open = strings.TrimSuffix(head, ":"), head+"\xff", true
 			}
@@ -749,23 +751,37 @@ func wellFormedPattern(terms []string, cursor string) bool {
 		if !termForm.MatchString(term) {
 			return false
 		}
-		text := term[1:]
-		if length += 1 + max(1, len(text)); length > 4096 {
+		from, to, isRange := strings.Cut(term[1:], "<")
+		begin, end, _ := strings.Cut(from, "*")
+		if isRange && to != "" && from >= to {
+			return false
+		}
+		shortest := max(1, len(begin)+len(end))
+		if isRange {
+			shortest = 1
+		}
+		if length += 1 + shortest; max(length, len(begin), len(end), len(to)) > 4096 {
 			return false
 		}
 		switch {
 		case open:
 		case term[0] == '=':
-			head += text + ":"
+			head += begin + ":"
+		case isRange:
+			low, high, open = head+from, head+"\xff", true
 		default:
-			low, high, open = head+text, head+text+"\xff", true
+			low, high, open = head+begin, head+begin+"\xff", true
 		}
 	}
 	if !open {
 		low = strings.TrimSuffix(head, ":")
 		high = low
+		if want == "list" {
+			high = head + "\xff"
+		}
 	}
-	return cursor == "" || (cursor[0] == '[' || cursor[0] == '(') && low <= cursor[1:] && cursor[1:] <= high
+	return cursor == "" || cursor[0] == '>' ||
+		(cursor[0] == '[' || cursor[0] == '(') && low <= cursor[1:] && cursor[1:] <= high
 }
 
 // checkReply holds the reply of a call that was accepted against RETURNS. It
@@ -868,7 +884,7 @@ func (v *victim) checkPage(argv []string, page []any, found func(format string, 
 	if matches > limit || read > int64(reads) || bytes > most && records > 1 {
 		found("%d matches of %d, %d entries read of %d, %d bytes of %d", matches, limit, read, reads, bytes, most)
 	}
-	if cursor := page[0].(string); cursor != "" && !wellFormedPattern(argv[5:], cursor) {
+	if cursor := page[0].(string); cursor != "" && !wellFormedPattern(argv[0], argv[5:], cursor) {
 		found("it would not take its own cursor")
 	}
 	// The last look at the index may find nothing, and one more record may have been looked up that did not fit.

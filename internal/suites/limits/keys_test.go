@@ -132,8 +132,14 @@ func TestLongestPattern(t *testing.T) {
 		}{
 			{"as many segments as a key can have", "*", "*", 2048, true},
 			{"a segment more", "*", "*", 2049, false},
-			{"as long a prefix", "^" + strings.Repeat("a", 4096), strings.Repeat("a", 4096) + "*", 1, true},
-			{"a byte more", "^" + strings.Repeat("a", 4097), strings.Repeat("a", 4097) + "*", 1, false},
+			{"as long a prefix", "^" + strings.Repeat("a", 4096) + "*", strings.Repeat("a", 4096) + "*", 1, true},
+			{"a byte more", "^" + strings.Repeat("a", 4097) + "*", strings.Repeat("a", 4097) + "*", 1, false},
+			{"as long an affix", "^" + strings.Repeat("a", 4000) + "*" + strings.Repeat("b", 96), strings.Repeat("a", 4000) + "*" + strings.Repeat("b", 96), 1, true},
+			{"an affix with a byte more", "^" + strings.Repeat("a", 4000) + "*" + strings.Repeat("b", 97), strings.Repeat("a", 4000) + "*" + strings.Repeat("b", 97), 1, false},
+			{"as many ranges as a key can have segments", "[a<b", "a<b", 2048, true},
+			{"a range more", "[a<b", "a<b", 2049, false},
+			{"a range up to as long a segment", "[<" + strings.Repeat("a", 4096), "<" + strings.Repeat("a", 4096), 1, true},
+			{"up to a byte more", "[<" + strings.Repeat("a", 4097), "<" + strings.Repeat("a", 4097), 1, false},
 			{"literals", "=" + strings.Repeat("a", 63), strings.Repeat("a", 63), 64, true},
 			{"a literal more", "=" + strings.Repeat("a", 63), strings.Repeat("a", 63), 65, false},
 		} {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -63,12 +64,32 @@ func matches(pattern wildkey.Pattern, encoded string) bool {
 		if i == len(segments) {
 			return false
 		}
-		prefix, isPrefix := strings.CutSuffix(term, "*")
-		if isPrefix && !strings.HasPrefix(segments[i], prefix) || !isPrefix && segments[i] != term {
+		if !fits(term, segments[i]) {
 			return false
 		}
 	}
 	return len(segments) == len(terms)
+}
+
+// fits holds a term against an encoded segment. What a term starts or ends with, the
+// segment itself does, and not only its encoding.
+func fits(term, encoded string) bool {
+	if from, to, isRange := strings.Cut(term, "<"); isRange {
+		return encoded >= from && (to == "" || encoded < to)
+	}
+	decode := func(text string) string {
+		decoded, err := url.PathUnescape(text)
+		if err != nil {
+			panic(err)
+		}
+		return decoded
+	}
+	prefix, suffix, isAffix := strings.Cut(term, "*")
+	if !isAffix {
+		return encoded == term
+	}
+	prefix, suffix, segment := decode(prefix), decode(suffix), decode(encoded)
+	return len(segment) >= len(prefix)+len(suffix) && strings.HasPrefix(segment, prefix) && strings.HasSuffix(segment, suffix)
 }
 
 // space is a random keyspace, and a pattern to find some of it.
@@ -115,6 +136,7 @@ func checkMatch(t *testing.T, b *backend.Backend, seed uint64) {
 	for _, want := range []string{"values", "records", "keys", "count", "index"} {
 		s.checkWant(want)
 	}
+	s.checkList()
 	s.checkCursor()
 	s.checkBetweenWrites()
 	s.checkVerbs()
@@ -202,6 +224,7 @@ type page struct {
 	cursor  string
 	stale   []string
 	entries []wildkey.Entry
+	items   []string // of a list
 	count   int
 }
 
@@ -211,11 +234,13 @@ func (s *space) ask(shard int, want, cursor string) (p page, err error) {
 	limit, reads, bytes := 1+s.IntN(9), 1+s.IntN(9), []int{1 + s.IntN(60), 1 << 20}[s.IntN(2)]
 	args := []any{want, cursor, limit, reads, bytes}
 	for _, term := range strings.Split(s.pattern.String(), ":") {
-		switch prefix, isPrefix := strings.CutSuffix(term, "*"); {
+		switch {
 		case term == "*" || term == "**":
 			args = append(args, term)
-		case isPrefix:
-			args = append(args, "^"+prefix)
+		case strings.Contains(term, "*"):
+			args = append(args, "^"+term)
+		case strings.Contains(term, "<"):
+			args = append(args, "["+term)
 		default:
 			args = append(args, "="+term)
 		}
@@ -238,9 +263,14 @@ func (s *space) ask(shard int, want, cursor string) (p page, err error) {
 	if want == "count" {
 		p.count = int(reply[3].(int64))
 	} else {
-		width := map[string]int{"values": 2, "records": 3, "keys": 1, "index": 1}[want]
+		width := map[string]int{"values": 2, "records": 3, "keys": 1, "list": 1, "index": 1}[want]
 		for result := range slices.Chunk(reply[3].([]any), width) {
 			encoded, value := result[0].(string), ""
+			if want == "list" {
+				p.items = append(p.items, encoded)
+				list(encoded, "")
+				continue
+			}
 			key, err := wildkey.ParseKey(encoded)
 			backend.Must(s.t, err)
 			entry := wildkey.Entry{Key: key}
@@ -256,9 +286,9 @@ func (s *space) ask(shard int, want, cursor string) (p page, err error) {
 			p.entries = append(p.entries, entry)
 			list(encoded, value)
 		}
-		p.count = len(p.entries)
+		p.count = len(p.entries) + len(p.items)
 	}
-	if p.count > limit || read > reads || weight > reads || used > bytes && len(p.stale)+len(p.entries) > 1 {
+	if p.count > limit || read > reads || weight > reads || used > bytes && len(p.stale)+len(p.entries)+len(p.items) > 1 {
 		s.t.Errorf("%s %s %q: %d results of %d, %d entries of %d, which weigh more than %d, and %d bytes of %d",
 			want, s.pattern, cursor, p.count, limit, read, reads, weight, used, bytes)
 	}
@@ -278,6 +308,7 @@ func (s *space) pages(shard int, want, cursor string) (all page, err error) {
 		}
 		cursor, all.count = p.cursor, all.count+p.count
 		all.stale, all.entries = append(all.stale, p.stale...), append(all.entries, p.entries...)
+		all.items = append(all.items, p.items...)
 	}
 	return all, nil
 }
@@ -305,6 +336,38 @@ func (s *space) checkWant(want string) {
 			s.same(want, entries, all.entries)
 		default:
 			s.same(want, live, all.entries)
+		}
+	}
+}
+
+// checkList has match.lua list what lives at the depth of the pattern and beneath.
+func (s *space) checkList() {
+	s.t.Helper()
+	above, endless := strings.CutSuffix(s.pattern.String(), "**")
+	for shard := range s.layout.Shards() {
+		all, err := s.pages(shard, "list", "")
+		if endless {
+			if !redis.HasErrorPrefix(err, "BADARG") {
+				s.t.Errorf("list of %s: %v", s.pattern, err)
+			}
+			continue
+		}
+		backend.Must(s.t, err)
+		items := map[string]bool{}
+		for encoded, record := range s.live {
+			segments, depth := strings.Split(encoded, ":"), strings.Count(above, ":")+1
+			if s.layout.Shard(record.Key) != shard || len(segments) < depth {
+				continue
+			}
+			if item := strings.Join(segments[:depth], ":"); matches(s.pattern, item) {
+				if len(segments) > depth {
+					item += ":"
+				}
+				items[item] = true
+			}
+		}
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(items)), all.items); len(items)+len(all.items) > 0 && diff != "" {
+			s.t.Errorf("list of %s (-filter +match.lua)\n%s", s.pattern, diff)
 		}
 	}
 }
