@@ -23,6 +23,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,6 +43,7 @@ type Client interface {
 	MGet(ctx context.Context, keys ...string) *redis.SliceCmd
 	GetEx(ctx context.Context, key string, expiration time.Duration) *redis.StringCmd
 	PTTL(ctx context.Context, key string) *redis.DurationCmd
+	ZLexCount(ctx context.Context, key, min, max string) *redis.IntCmd
 }
 
 // Options are the settings of a Cache.
@@ -57,6 +59,14 @@ type Options struct {
 	// LeaveStale has pages leave the stale index entries that they meet, as a
 	// client must that is not allowed to write.
 	LeaveStale bool
+	// DeclaredKeys is for servers that refuse a script a key that the call has not
+	// declared. A page of a shard is then two calls, and no snapshot: match.lua reads
+	// the index, and an MGET the records, for MatchKeys too. Its limit counts stale
+	// entries as well, so that it may end short, even empty, and with a cursor.
+	// CallBytes does not bound what that MGET returns. FromMaster concerns the index
+	// alone. Count, List and WithTTL are ErrBadArgument. Stale index entries are dropped
+	// by Sweep and DeleteMatch alone.
+	DeclaredKeys bool
 	// CallRecords is the most records that one atomic call may name: at most
 	// 10,000. Default: 250. A call of that size blocks the server for a millisecond
 	// or two.
@@ -95,6 +105,7 @@ type Page struct {
 // PageOptions say which page to return.
 type PageOptions struct {
 	Cursor  string // of the page before; empty: the first page
+	After   Key    // in place of a Cursor: the page starts behind this key, live or not
 	Limit   int    // the most records; 0: Options.PageLimit
 	WithTTL bool   // return the time that each record has left
 }
@@ -373,6 +384,13 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 	if options.WithTTL {
 		q.want = "records"
 	}
+	if options.After != nil {
+		after, err := options.After.encode("")
+		if err != nil || options.Cursor != "" {
+			return Page{}, cmp.Or(err, fmt.Errorf("%w: a page has a Cursor or After, not both", ErrBadArgument))
+		}
+		options.Cursor = ">" + after
+	}
 	shards := c.shardsOf(pattern)
 	if len(shards) == 1 {
 		reply, err := c.page(ctx, shards[0], q, options.Cursor)
@@ -432,6 +450,9 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 func (c *Cache) Sweep(ctx context.Context) (int, error) {
 	ctx = withVerb(ctx, "Sweep")
 	q := query{want: "count", pattern: everything, limit: c.options.PageReads, fromMaster: true, sweep: true}
+	if c.options.DeclaredKeys {
+		q.want = "index" // all of them are suspects
+	}
 	return c.sumPages(ctx, q, func(reply matchReply) (int, error) { return reply.swept, reply.sweepErr })
 }
 
@@ -482,7 +503,7 @@ func (c *Cache) onMatches(
 
 // query is what match.lua is asked for, page by page.
 type query struct {
-	want       string // values, records, keys, count or index
+	want       string // values, records, keys, count, list or index
 	pattern    Pattern
 	limit      int
 	first      int  // the limit of the first page, if it is another; it doubles
@@ -536,6 +557,11 @@ func (c *Cache) pages(ctx context.Context, shard int, q query, cursor string) it
 // another.
 func (c *Cache) page(ctx context.Context, shard int, q query, cursor string) (matchReply, error) {
 	reply, err := c.ask(ctx, shard, q, cursor)
+	if q.sweep {
+		for _, entry := range reply.Entries {
+			reply.stale = append(reply.stale, entry.Key.String())
+		}
+	}
 	if len(reply.stale) > 0 && (q.sweep || !c.options.LeaveStale) {
 		names := []string{c.layout.Index(shard)}
 		for _, encoded := range reply.stale {
@@ -551,7 +577,13 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 	if err := q.pattern.check(); err != nil {
 		return m, err
 	}
-	args := []any{q.want, cursor, q.limit, c.options.PageReads, c.options.CallBytes}
+	want := q.want
+	if c.options.DeclaredKeys {
+		if want = "index"; !slices.Contains([]string{"values", "keys", "index"}, q.want) {
+			return m, fmt.Errorf("%w: Options.DeclaredKeys allows no want=%s of match.lua", ErrBadArgument, q.want)
+		}
+	}
+	args := []any{want, cursor, q.limit, c.options.PageReads, c.options.CallBytes}
 	for _, term := range q.pattern.terms {
 		args = append(args, term.argument)
 	}
@@ -573,14 +605,18 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 		return m, unexpectedReply(matchScript, reply)
 	}
 	m.Cursor, m.stale, m.count = next, stale, int(count)
-	width := map[string]int{"values": 2, "records": 3}[q.want]
+	width := map[string]int{"values": 2, "records": 3}[want]
 	for result := range slices.Chunk(results, max(width, 1)) {
 		encoded, _ := result[0].(string)
-		key, err := ParseKey(encoded)
-		if err != nil { // it was not written by a Cache
+		above, beneath := strings.CutSuffix(encoded, ":")
+		key, err := ParseKey(above)
+		if err != nil || beneath && want != "list" { // it was not written by a Cache
 			continue
 		}
 		entry := Entry{Key: key}
+		if beneath {
+			entry.Key = append(key, "") // whose text is that of match.lua
+		}
 		if width > 1 {
 			value, _ := result[1].(string)
 			entry.Value = []byte(value)
@@ -591,7 +627,10 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 		}
 		m.Entries = append(m.Entries, entry)
 	}
-	return m, nil
+	if want != q.want && len(m.Entries) > 0 {
+		m.Entries, err = c.withValues(ctx, shard, m.Entries)
+	}
+	return m, err
 }
 
 // ttlOf returns the TTL for a reply of PTTL.

@@ -101,7 +101,7 @@ func TestIteration(t *testing.T) {
 			backend.Must(t, err)
 			backend.Must(t, whole.Put(ctx, backend.Rec(key, strings.Repeat("v", len(encoded)))))
 		}
-		for _, text := range []string{"**", "*", "*:x", "*:x:**", "4:**", "4*:**", "4*:x", "a:x:*", "*:*:a", "4", "none"} {
+		for _, text := range []string{"**", "*", "*:x", "*:x:**", "4:**", "4*:**", "4*:x", "a:x:*", "*:*:a", "4", "none", "*x:**", "4*:*x", "4<a:**", "*:<y", "4-<:x"} {
 			pattern := wildkey.MustParsePattern(text)
 			want, err := whole.Collect(ctx, pattern)
 			backend.Must(t, err)
@@ -197,6 +197,13 @@ func TestRoundTrips(t *testing.T) {
 				return err
 			}},
 			{"Count", 1, func() error { _, err := cache.Count(ctx, under); return err }},
+			{"Estimate", 1, func() error { _, err := cache.Estimate(ctx, under); return err }},
+			{"List", 1, func() error {
+				for _, err := range cache.List(ctx, wildkey.MustParsePattern("user:*")) {
+					return err
+				}
+				return errors.New("it lists nothing")
+			}},
 			{"TouchMatch", 2, func() error { _, err := cache.TouchMatch(ctx, time.Hour, under); return err }},
 			{"Take", 1, func() error { _, err := cache.Take(ctx, key); return err }},
 			{"DeleteMatch", 2, func() error { _, err := cache.DeleteMatch(ctx, under); return err }},

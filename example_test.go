@@ -226,6 +226,47 @@ func ExampleParsePattern() {
 	// false wildkey: bad pattern: "user::session": term 2 is empty
 }
 
+// A pattern of what a user has typed: each term encodes what it is given.
+func ExampleNewPattern() {
+	typed := "ann@*"
+	fmt.Println(wildkey.NewPattern(wildkey.Lit("user"), wildkey.Prefix(typed), wildkey.Rest()))
+	fmt.Println(wildkey.NewPattern(wildkey.Lit("user"), wildkey.Prefix(""), wildkey.Rest()))
+	// Output:
+	// user:ann%40%2A*:** <nil>
+	//  wildkey: bad pattern: "user:*:**": term 2 is empty
+}
+
+// The days of a month, and all that lies beneath them.
+func ExampleBetween() {
+	march, err := wildkey.NewPattern(wildkey.Lit("day"), wildkey.Between("2024-03", "2024-04"), wildkey.Rest())
+	fmt.Println(march, err)
+	fmt.Println(march.Matches(wildkey.K("day", "2024-03-31", "visits")), march.Matches(wildkey.K("day", "2024-04-01")))
+	// Output:
+	// day:2024-03<2024-04:** <nil>
+	// true false
+}
+
+// The users, however many sessions each of them has.
+func ExampleCache_List() {
+	ctx := context.Background()
+	cache, err := wildkey.New(luatest.New().Client(), wildkey.Options{TTL: time.Hour})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, key := range []wildkey.Key{wildkey.K("user", 1), wildkey.K("user", 1, "session", "a"), wildkey.K("user", 2, "session", "b")} {
+		if err := cache.Put(ctx, wildkey.Record{Key: key}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	for item, err := range cache.List(ctx, wildkey.MustParsePattern("user:*")) {
+		fmt.Println(item.Key, item.Beneath, err)
+	}
+	// Output:
+	// user:1 false <nil>
+	// user:1 true <nil>
+	// user:2 true <nil>
+}
+
 func ExampleUnder() {
 	fmt.Println(wildkey.Under(wildkey.K("file", "a/b.txt")))
 	// Output: file:a%2Fb.txt:**

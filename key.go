@@ -93,6 +93,8 @@ func appendEncoded(dst []byte, segment string) []byte {
 	return dst
 }
 
+func encodeSegment(segment string) string { return string(appendEncoded(nil, segment)) }
+
 func isUnreserved(b byte) bool {
 	return 'A' <= b && b <= 'Z' || 'a' <= b && b <= 'z' || '0' <= b && b <= '9' ||
 		b == '-' || b == '.' || b == '_' || b == '~'
@@ -124,7 +126,7 @@ func decodeSegment(encoded string) (string, error) {
 	if err != nil {
 		return "", errors.New("has a broken escape")
 	}
-	if canonical := string(appendEncoded(nil, text)); canonical != encoded {
+	if canonical := encodeSegment(text); canonical != encoded {
 		return "", fmt.Errorf("is spelled %q, not %q", canonical, encoded)
 	}
 	return text, nil

@@ -39,7 +39,7 @@ func NewLayout(namespace string, shards, shardSegments int) (Layout, error) {
 		return Layout{}, fmt.Errorf("wildkey: ShardSegments is %d, but must be at least 1", shardSegments)
 	}
 	l := Layout{make([]shardNames, shards), shardSegments}
-	encoded := string(appendEncoded(nil, namespace))
+	encoded := encodeSegment(namespace)
 	for i := range l.shards {
 		tag := hashTag(encoded, i, shards, shardSegments)
 		l.shards[i] = shardNames{tag + ":", tag + "/keys"}

@@ -4,31 +4,43 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
-// Term is what a Pattern asks of one segment: see Lit, Prefix, Any and Rest.
+// Term is what a Pattern asks of one segment: see Lit, Prefix, Suffix, Affix,
+// Between, Any and Rest.
 type Term struct {
-	argument string // as match.lua takes it: =LITERAL, ^PREFIX, * or **
-	text     string // as ParsePattern reads it
+	argument string // as match.lua takes it: =LITERAL, ^PREFIX*SUFFIX, [FROM<TO, * or **
 }
 
 // Lit matches the segment s and no other.
-func Lit(s string) Term {
-	encoded := string(appendEncoded(nil, s))
-	return Term{"=" + encoded, encoded}
-}
+func Lit(s string) Term { return Term{"=" + encodeSegment(s)} }
 
 // Prefix matches every segment that starts with s.
-func Prefix(s string) Term {
-	encoded := string(appendEncoded(nil, s))
-	return Term{"^" + encoded, encoded + "*"}
+func Prefix(s string) Term { return Affix(s, "") }
+
+// Suffix matches every segment that ends with s.
+func Suffix(s string) Term { return Affix("", s) }
+
+// Affix matches every segment that starts with prefix and ends with suffix behind
+// that. One of the two may be empty.
+func Affix(prefix, suffix string) Term {
+	return Term{"^" + encodeSegment(prefix) + "*" + encodeSegment(suffix)}
 }
 
+// Between matches the segments at or after from and before to, in the byte order of
+// their encoding. In it digits come before letters, capitals before small letters.
+// One of the two may be empty: there is no bound on that side.
+func Between(from, to string) Term { return Term{"[" + encodeSegment(from) + "<" + encodeSegment(to)} }
+
 // Any matches any one segment.
-func Any() Term { return Term{"*", "*"} }
+func Any() Term { return Term{"*"} }
 
 // Rest matches zero or more segments. It must be the last term.
-func Rest() Term { return Term{"**", "**"} }
+func Rest() Term { return Term{"**"} }
+
+// text returns the term as ParsePattern reads it.
+func (t Term) text() string { return strings.TrimLeft(t.argument, "=^[") }
 
 // Pattern is a list of terms that a key is held against, segment by segment.
 // The zero Pattern matches nothing and is refused with ErrBadPattern.
@@ -37,8 +49,9 @@ type Pattern struct{ terms []Term }
 var everything = Pattern{[]Term{Rest()}}
 
 // NewPattern makes a Pattern of its terms. It returns ErrBadPattern when there
-// is no term, when a literal or prefix is empty, when Rest is not last, and when
-// no key is so long as to match.
+// is no term, when a literal, a prefix, a suffix or a range is empty, when a range ends
+// before it begins, when Rest is not last, and when only keys above 4,096 encoded bytes
+// could match.
 func NewPattern(terms ...Term) (Pattern, error) {
 	p := Pattern{slices.Clone(terms)}
 	if err := p.check(); err != nil {
@@ -62,28 +75,51 @@ func Under(k Key) Pattern {
 
 // ParsePattern reads the text form: terms joined by colons, each of them
 //
-//	abc   the segment abc
-//	abc*  a segment that starts with abc
-//	*     any one segment
-//	**    zero or more segments, last only
+//	abc      the segment abc
+//	abc*xyz  a segment that starts with abc and ends with xyz; either may be missing
+//	abc<xyz  a segment at or after abc and before xyz; either may be missing
+//	*        any one segment
+//	**       zero or more segments, last only
 //
-// with abc in its canonical encoding, as Key.String gives it. All else is
-// ErrBadPattern: a text that is no pattern is never taken for a literal.
+// with abc and xyz in their canonical encoding, as Key.String gives it. All else is
+// ErrBadPattern: an invalid pattern is never taken for a literal.
 func ParsePattern(text string) (Pattern, error) {
 	var terms []Term
 	for i, part := range strings.Split(text, ":") {
-		argument, literal := "="+part, part
-		if part == "*" || part == "**" {
-			argument, literal = part, ""
-		} else if prefix, ok := strings.CutSuffix(part, "*"); ok {
-			argument, literal = "^"+prefix, prefix
+		wildcards, term := strings.Count(part, "*")+strings.Count(part, "<"), Term{part}
+		switch {
+		case part == "*" || part == "**":
+		case wildcards > 1:
+			return Pattern{}, fmt.Errorf("%w: %q: term %d has several wildcards", ErrBadPattern, text, i+1)
+		case strings.Contains(part, "*"):
+			term = Term{"^" + part}
+		case wildcards == 1:
+			term = Term{"[" + part}
+		default:
+			term = Term{"=" + part}
 		}
-		if _, err := decodeSegment(literal); err != nil {
-			return Pattern{}, fmt.Errorf("%w: %q: term %d %v", ErrBadPattern, text, i+1, err)
+		for _, literal := range strings.FieldsFunc(part, func(r rune) bool { return r == '*' || r == '<' }) {
+			if err := checkLiteral(literal); err != nil {
+				return Pattern{}, fmt.Errorf("%w: %q: term %d %v", ErrBadPattern, text, i+1, err)
+			}
 		}
-		terms = append(terms, Term{argument, part})
+		terms = append(terms, term)
 	}
 	return NewPattern(terms...)
+}
+
+// checkLiteral proposes no whole text in the place of a wrong one: what was meant for a
+// wildcard would become a literal.
+func checkLiteral(text string) error {
+	for i := 0; i < len(text); i++ {
+		if text[i] != '%' && !isUnreserved(text[i]) {
+			_, size := utf8.DecodeRuneInString(text[i:])
+			odd := text[i : i+size]
+			return fmt.Errorf("has %q, which is no wildcard; as a part of a segment it is %s", odd, encodeSegment(odd))
+		}
+	}
+	_, err := decodeSegment(text)
+	return err
 }
 
 // MustParsePattern is ParsePattern for patterns that are part of a program: it
@@ -102,18 +138,25 @@ func (p Pattern) check() error {
 	}
 	shortest := -1 // of the encoded keys that could match
 	for i, term := range p.terms {
-		if len(term.argument) <= 1 && term != Any() {
+		from, to, isRange := strings.Cut(term.text(), "<")
+		switch {
+		case len(term.text()) == 0, term.argument == "^*", term.argument == "[<":
 			return fmt.Errorf("%w: %q: term %d is empty", ErrBadPattern, p.String(), i+1)
-		}
-		if term == Rest() && i < len(p.terms)-1 {
+		case term == Rest() && i < len(p.terms)-1:
 			return fmt.Errorf("%w: %q: term %d, **, is not last", ErrBadPattern, p.String(), i+1)
+		case isRange && to != "" && from >= to:
+			return fmt.Errorf("%w: %q: term %d, a range, ends before it begins", ErrBadPattern, p.String(), i+1)
+		case isRange:
+			shortest += 2
+		case term != Rest():
+			shortest += 1 + max(1, len(strings.Replace(term.text(), "*", "", 1)))
 		}
-		if term != Rest() {
-			shortest += 1 + max(1, len(term.argument)-1)
+		if !isRange {
+			from = ""
 		}
-	}
-	if shortest > maxEncodedKey {
-		return fmt.Errorf("%w: it asks for keys of %d bytes encoded, %d are allowed", ErrBadPattern, shortest, maxEncodedKey)
+		if longest := max(shortest, len(from), len(to)); longest > maxEncodedKey {
+			return fmt.Errorf("%w: it asks for keys of %d bytes encoded, %d are allowed", ErrBadPattern, longest, maxEncodedKey)
+		}
 	}
 	return nil
 }
@@ -122,7 +165,7 @@ func (p Pattern) check() error {
 func (p Pattern) String() string {
 	parts := make([]string, len(p.terms))
 	for i, term := range p.terms {
-		parts[i] = term.text
+		parts[i] = term.text()
 	}
 	return strings.Join(parts, ":")
 }
@@ -134,15 +177,30 @@ func (p Pattern) Matches(k Key) bool {
 		return false
 	}
 	for i, term := range p.terms {
-		switch {
-		case term == Rest():
+		if term == Rest() {
 			return true
-		case i == len(k):
-			return false
-		case term.argument[0] == '=' && Lit(k[i]) != term,
-			term.argument[0] == '^' && !strings.HasPrefix(Prefix(k[i]).argument, term.argument):
+		}
+		if i == len(k) || !term.matches(k[i]) {
 			return false
 		}
 	}
 	return len(k) == len(p.terms)
+}
+
+func (t Term) matches(segment string) bool {
+	encoded := encodeSegment(segment)
+	switch t.argument[0] {
+	case '=':
+		return encoded == t.argument[1:]
+	case '[':
+		from, to, _ := strings.Cut(t.argument[1:], "<")
+		return encoded >= from && (to == "" || encoded < to)
+	case '^':
+		prefix, suffix, _ := strings.Cut(t.argument[1:], "*")
+		rest, starts := strings.CutPrefix(encoded, prefix)
+		between, ends := strings.CutSuffix(rest, suffix)
+		_, err := decodeSegment(between) // A ends no %2A
+		return starts && ends && err == nil
+	}
+	return true
 }

@@ -2,6 +2,7 @@ package wildkey_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/wildkey/wildkey"
@@ -18,6 +19,9 @@ func TestPatternText(t *testing.T) {
 		{"*", []wildkey.Term{wildkey.Any()}},
 		{"abc*", []wildkey.Term{wildkey.Prefix("abc")}},
 		{"a%3A*:%2A", []wildkey.Term{wildkey.Prefix("a:"), wildkey.Lit("*")}},
+		{"*%40example.com", []wildkey.Term{wildkey.Suffix("@example.com")}},
+		{"a*z:a<z", []wildkey.Term{wildkey.Affix("a", "z"), wildkey.Between("a", "z")}},
+		{"2024-01<:<%FF", []wildkey.Term{wildkey.Between("2024-01", ""), wildkey.Between("", "\xff")}},
 	} {
 		want, err := wildkey.NewPattern(row.terms...)
 		backend.Must(t, err)
@@ -27,7 +31,8 @@ func TestPatternText(t *testing.T) {
 		}
 	}
 	for _, text := range []string{
-		"", ":", "a::b", "a:", "**:x", "a:**:b", "***", "a**", "*a", "a*b", "**a", "a b", "a%3a", "%41", "%", "%2*", "a/b", "{a}", "é", "a:*:",
+		"", ":", "a::b", "a:", "**:x", "a:**:b", "***", "a**", "**a", "a b", "a%3a", "%41", "%", "%2*", "a/b", "{a}", "é", "a:*:",
+		"a*b*", "<", "a<b<c", "a<b*", "b<a", "a<a", "a%3c<b", "a>b", "a<b c",
 	} {
 		if p, err := wildkey.ParsePattern(text); !errors.Is(err, wildkey.ErrBadPattern) {
 			t.Errorf("ParsePattern(%q): %q, %v", text, p, err)
@@ -37,6 +42,9 @@ func TestPatternText(t *testing.T) {
 		"no term":          {},
 		"an empty literal": {wildkey.Lit("a"), wildkey.Lit("")},
 		"an empty prefix":  {wildkey.Prefix("")},
+		"an empty suffix":  {wildkey.Suffix("")},
+		"an empty range":   {wildkey.Between("", "")},
+		"a range back":     {wildkey.Between("b", "a")},
 		"Rest not last":    {wildkey.Rest(), wildkey.Lit("a")},
 		"the zero Term":    {{}},
 	} {
@@ -64,6 +72,10 @@ func TestPatternMatches(t *testing.T) {
 		{"*", "a", true}, {"*", "a:b", false}, {"*:*", "a", false}, {"*:b", "a:b", true},
 		{"**", "a", true}, {"**", "a:b:c", true}, {"a:**", "a", true}, {"a:**", "a:b:c", true}, {"a:**", "ab", false}, {"a:**", "b:a", false},
 		{"a*", "a", true}, {"a*", "ab", true}, {"a*", "ab:c", false}, {"a*:c", "ab:c", true}, {"a*", "b", false},
+		{"*b", "ab", true}, {"*b", "b", true}, {"*b", "ba", false}, {"a*b", "ab", true}, {"a*b", "axb", true}, {"ab*b", "ab", false},
+		{"*A", "xA", true}, {"*A", "%2A", false}, {"*2A", "%2A", false}, {"*%2A", "x%2A", true},
+		{"b<d", "b", true}, {"b<d", "cz", true}, {"b<d", "d", false}, {"b<d", "az", false}, {"b<", "z", true}, {"<b", "a", true},
+		{"<b", "b", false}, {"4<5", "4-", true}, {"4<5:*", "4:x", true}, {"B<b", "a", true}, {"a<b", "B", false},
 		{"a*:**", "ab", true}, {"user:*:session:**", "user:1:session", true}, {"user:*:session:**", "user:1:sessions", false},
 	} {
 		key, err := wildkey.ParseKey(row.key)
@@ -77,6 +89,32 @@ func TestPatternMatches(t *testing.T) {
 	}
 	if wildkey.MustParsePattern("**").Matches(wildkey.K("a", "")) {
 		t.Error("an invalid key is matched")
+	}
+}
+
+// TestPatternErrorsAdviseNothing: an error of a text that was meant for a pattern
+// proposes none that means another one.
+func TestPatternErrorsAdviseNothing(t *testing.T) {
+	for text, want := range map[string]string{
+		"a?c":       `term 1 has "?", which is no wildcard`,
+		"user:{42}": `term 2 has "{", which is no wildcard`,
+		"a:b c":     `term 2 has " ", which is no wildcard`,
+		"a:é":       `term 2 has "é", which is no wildcard`,
+		"a\xff":     `term 1 has "\xff", which is no wildcard; as a part of a segment it is %FF`,
+		"a*b*c":     `term 1 has several wildcards`,
+		"a:b**":     `term 2 has several wildcards`,
+		"a:[0-9]":   `term 2 has "[", which is no wildcard`,
+		"b<a":       `term 1, a range, ends before it begins`,
+		"**:a":      `term 1, **, is not last`,
+		"a::b":      `term 2 is empty`,
+	} {
+		_, err := wildkey.ParsePattern(text)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "not \"") {
+			t.Errorf("%s: %v proposes a text", text, err)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (l Layout) ShardsOf(p Pattern) []int {
 // shardsOf returns those of them that this Cache asks.
 func (c *Cache) shardsOf(p Pattern) []int {
 	shards := c.layout.ShardsOf(p)
-	if c.only == nil || p.terms == nil { // no term: the first call says so
+	if c.only == nil || p.check() != nil { // the first call says so
 		return shards
 	}
 	return slices.DeleteFunc(shards, func(shard int) bool { return shard != *c.only })

@@ -51,7 +51,7 @@ func TestVerbOf(t *testing.T) {
 		arguments := map[string][]any{
 			"Apply": {wildkey.OpDelete(key)}, "Collect": {pattern}, "Count": {pattern}, "Delete": {key},
 			"DeleteEach": {keys, (func(wildkey.Key, error))(nil)}, "DeleteMatch": {pattern}, "Get": {key}, "GetMany": {key},
-			"GetTouch": {time.Hour, key}, "Load": {}, "Match": {pattern}, "MatchKeys": {pattern},
+			"GetTouch": {time.Hour, key}, "Estimate": {pattern}, "List": {wildkey.MustParsePattern("*")}, "Load": {}, "Match": {pattern}, "MatchKeys": {pattern},
 			"Page": {pattern, wildkey.PageOptions{}}, "Put": {backend.Rec(key, "v")},
 			"PutEach": {records, (func(wildkey.Record, error))(nil)}, "Sweep": {}, "TTL": {key}, "Take": {key},
 			"Touch": {time.Hour, key}, "TouchEach": {time.Hour, keys, (func(wildkey.Key, error))(nil)},

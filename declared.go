@@ -1,0 +1,24 @@
+package wildkey
+
+import (
+	"context"
+	"fmt"
+)
+
+// withValues returns those entries of a shard that have a live record, with Options.DeclaredKeys.
+func (c *Cache) withValues(ctx context.Context, shard int, entries []Entry) (live []Entry, err error) {
+	var names []string
+	for _, entry := range entries {
+		names = append(names, c.layout.shards[shard].prefix+entry.Key.String())
+	}
+	values, err := c.client.MGet(ctx, names...).Result()
+	if err != nil {
+		return nil, fmt.Errorf("wildkey: MGET: %w", err)
+	}
+	for i, value := range values {
+		if value, ok := value.(string); ok {
+			live = append(live, Entry{Key: entries[i].Key, Value: []byte(value)})
+		}
+	}
+	return live, nil
+}
