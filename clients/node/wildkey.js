@@ -65,7 +65,7 @@ const MAX_ENCODED = 4096
 // One segment in its only spelling: escaped is all that must be, and nothing else.
 const SEGMENT = '(?:[A-Za-z0-9._~-]|%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|[46]0|5[B-E]|7[BCDF]))+'
 const KEY = new RegExp(`^${SEGMENT}(?::${SEGMENT})*$`)
-const TERM = new RegExp(`^(?:\\*\\*?|(${SEGMENT})(\\*?))$`)
+const TERM = new RegExp(`^(?:\\*\\*?|(${SEGMENT})|(?:${SEGMENT})?([*<])(?:${SEGMENT})?)$`)
 
 const encodeSegment = (segment) =>
   bytes(segment)
@@ -98,9 +98,9 @@ export function decodeKey(encoded) {
 export function patternTerms(pattern) {
   return pattern.split(':').map((part, i, parts) => {
     const term = TERM.exec(part)
-    if (!term || (part === '**' && i < parts.length - 1)) throw new RangeError(`bad pattern: ${pattern}: term ${i + 1}`)
-    const [, text, star] = term
-    return text ? (star ? '^' : '=') + text : part
+    if (!term || part === '<' || (part === '**' && i < parts.length - 1)) throw new RangeError(`bad pattern: ${pattern}: term ${i + 1}`)
+    const [, literal, wildcard] = term
+    return (literal ? '=' : part === '*' || !wildcard ? '' : wildcard === '*' ? '^' : '[') + part
   })
 }
 

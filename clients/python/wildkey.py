@@ -113,7 +113,7 @@ _MAX_ENCODED = 4096
 # One segment in its only spelling: escaped is all that must be, and nothing else.
 _SEGMENT = r"(?:[A-Za-z0-9._~-]|%(?:[0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|[46]0|5[B-E]|7[BCDF]))+"
 _KEY = re.compile(f"{_SEGMENT}(?::{_SEGMENT})*")
-_TERM = re.compile(rf"\*\*?|({_SEGMENT})(\*?)")
+_TERM = re.compile(rf"\*\*?|({_SEGMENT})|(?:{_SEGMENT})?([*<])(?:{_SEGMENT})?")
 
 
 def encode_key(key: Sequence[Segment]) -> str:
@@ -139,10 +139,11 @@ def pattern_terms(pattern: str) -> Sequence[str]:
     terms, parts = [], pattern.split(":")
     for i, part in enumerate(parts):
         term = _TERM.fullmatch(part)
-        if not term or (part == "**" and i < len(parts) - 1):
+        if not term or part == "<" or (part == "**" and i < len(parts) - 1):
             raise ValueError(f"bad pattern: {pattern!r}: term {i + 1}")
-        text, star = term.groups()
-        terms.append(("^" if star else "=") + text if text else part)
+        literal, wildcard = term.groups()
+        mark = "" if part in ("*", "**") else "=" if literal else "^" if wildcard == "*" else "["
+        terms.append(mark + part)
     return terms
 
 

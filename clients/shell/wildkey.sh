@@ -43,7 +43,7 @@ export LC_ALL=C
 # One segment in its only spelling: escaped is all that must be, and nothing else.
 segment='([A-Za-z0-9._~-]|%([0189A-F][0-9A-F]|2[0-9A-CF]|3[A-F]|[46]0|5[B-E]|7[BCDF]))+'
 key="$segment(:$segment)*"
-term="(\\*|$segment\\*?)"
+term="($segment|($segment)?\\*($segment)?|$segment<($segment)?|<$segment)"
 
 fail() {
 	printf 'wildkey.sh: %s\n' "$2" >&2
@@ -52,7 +52,7 @@ fail() {
 
 # is TEXT REGEX: grep looks at lines, so a newline must be refused before.
 is() {
-	case $1 in *[!A-Za-z0-9._~%:*-]*) return 1 ;; esac
+	case $1 in *[!A-Za-z0-9._~%:*'<'-]*) return 1 ;; esac
 	printf '%s\n' "$1" | grep -Eqx -e "$2"
 }
 
@@ -262,7 +262,7 @@ value() {
 
 terms() {
 	is "$1" "($term:)*($term|\\*\\*)" || fail 2 "bad pattern: $1"
-	printf '%s\n' "$1" | tr : '\n' | sed -e '/^\**$/b' -e 's/^\(.*\)\*$/^\1/' -e t -e 's/^/=/'
+	printf '%s\n' "$1" | tr : '\n' | sed -e '/^\**$/b' -e '/\*/s/^/^/' -e t -e '/</s/^/[/' -e t -e 's/^/=/'
 }
 
 # pages WANT PATTERN: a page is one call, and one more where it met stale index entries.
