@@ -84,6 +84,15 @@ func (b *bench) figures() string {
 			c.atLeast("as written", 4)(b.ratio("dense", nameWritten, nameWildkey, wallMs))
 			c.atMost("of MGET", 1.5)(b.ratio("dense", nameWildkey, nameMget, wallMs))
 		}},
+		{"`user:**`, every record matching, server CPU", "≤ 2.6 times a raw MGET; with DeclaredKeys ≤ 2.2", func(c *collect) {
+			c.atMost("of MGET", 2.6)(b.ratio("dense", nameUnder, nameMget, cpuMs))
+			c.atMost("with DeclaredKeys", 2.2)(b.ratio("dense", nameDeclared, nameMget, cpuMs))
+		}},
+		{"`List` of `user:*`, " + b.matches(strings.Replace(million, "size", "list", 1)), "≥ 100 times faster than reading all keys; ≤ 12 µs of server CPU a user", func(c *collect) {
+			list := strings.Replace(million, "size", "list", 1)
+			c.atLeast("wall", 100)(b.ratio(list, nameKeys, nameWildkey, wallMs))
+			c.atMost("µs a user", 12)(b.value(list, nameWildkey, cpuUs))
+		}},
 		{"one user's sessions, the largest namespace against the smallest", "one round trip; cost ≤ 1.3 times", func(c *collect) {
 			large, okLarge := b.value(largest, nameWildkey, wallUs)
 			small, okSmall := b.value(smallest, nameWildkey, wallUs)

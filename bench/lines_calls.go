@@ -64,6 +64,7 @@ func (b *bench) raceCalls(ctx context.Context, largest subject, size int) error 
 			verb("Match, user:*:session:*, all pages", nil, all(sessions)(cache)),
 			verb("Match, user:*:*:0, nothing but leaps", nil, all("user:*:*:0")(cache)),
 			verb("Match, user:*:*:z*, nothing but leaps", nil, all("user:*:*:z*")(cache)),
+			verb("List, user:*, all pages", nil, listOf("user:*")(cache)),
 			verb("MatchKeys, user:00000*:item:*", nil, keysOf("user:00000*:item:*")(cache)),
 			verb("Count, user:00000*:item:*", nil, countOf("user:00000*:item:*")(cache)),
 			verb("Match and sweep of 1,000 stale entries", func(ctx context.Context) error {

@@ -81,9 +81,65 @@ func runSize(ctx context.Context, b *bench) error {
 		}); err != nil {
 			return err
 		}
+		if err := b.raceList(ctx, own, size); err != nil {
+			return err
+		}
 	}
 	b.stop(peer)
+	if err := b.raceExpired(ctx, own, loaded); err != nil {
+		return err
+	}
 	return b.raceCalls(ctx, own, b.scale.users*(b.scale.sessions+loaded))
+}
+
+// raceList lists the users of a namespace that grows, beside who reads all keys for it.
+func (b *bench) raceList(ctx context.Context, own subject, size int) error {
+	return b.race(ctx, line{
+		name:    fmt.Sprintf("list-%d", size),
+		title:   fmt.Sprintf("List of user:*, %s users with %s records", thousands(b.scale.users), thousands(size)),
+		note:    "Without List, who wants the users reads all keys.",
+		x:       float64(size),
+		metrics: matchMetrics, records: b.scale.users,
+		contenders: []contender{
+			{name: nameWildkey, server: own.server, run: listOf("user:*")(own.cache)},
+			{name: nameKeys, server: own.server, run: func(ctx context.Context) (int, error) {
+				users := map[string]bool{}
+				for key, err := range own.cache.MatchKeys(ctx, wildkey.MustParsePattern("user:**")) {
+					if err != nil {
+						return 0, err
+					}
+					users[key[1]] = true
+				}
+				return len(users), nil
+			}},
+		},
+	})
+}
+
+// raceExpired lists the users when all records of one are gone and their entries are
+// left, as long as nobody drops them.
+func (b *bench) raceExpired(ctx context.Context, own subject, items int) error {
+	cache, err := wildkey.New(own.server.client, wildkey.Options{Namespace: namespace, LeaveStale: true})
+	if err != nil {
+		return err
+	}
+	gone := slices.Collect(joined(userKeys(1, "session", 0, b.scale.sessions), userKeys(1, "item", 0, items)))
+	for batch := range slices.Chunk(redisNames(gone), 1_000) {
+		if err := own.server.client.Unlink(ctx, batch...).Err(); err != nil {
+			return err
+		}
+	}
+	err = b.race(ctx, line{
+		name:    "list-expired",
+		title:   fmt.Sprintf("the same, and all %s records of one user have expired", thousands(len(gone))),
+		note:    "Their index entries are left for each round, with Options.LeaveStale. Else the first List drops them.",
+		metrics: matchMetrics, records: b.scale.users - 1,
+		contenders: []contender{{name: nameWildkey, server: own.server, run: listOf("user:*")(cache)}},
+	})
+	if err != nil {
+		return err
+	}
+	return load(ctx, slices.Values(gone), putWildkey(own.cache))
 }
 
 // runDense measures the pattern where every record matches, and there is nothing
@@ -106,12 +162,19 @@ func runDense(ctx context.Context, b *bench) error {
 		return err
 	}
 	names := redisNames(slices.Collect(keys))
+	declared, err := wildkey.New(own.client, wildkey.Options{Namespace: namespace, DeclaredKeys: true})
+	if err != nil {
+		return err
+	}
 	if err := b.race(ctx, line{
 		name:    "dense",
 		title:   fmt.Sprintf("user:*:session:*, all of %s records match", thousands(len(names))),
 		note:    "MGET is the floor: names known beforehand, 1,000 a call.",
 		metrics: slices.Concat(matchMetrics, []metric{allocs}), records: len(names),
-		contenders: append(contenders(subjects, all(sessions)),
+		contenders: append(slices.Concat(contenders(subjects, all(sessions)), []contender{
+			{name: nameUnder, server: own, run: all("user:**")(subjects[0].cache)},
+			{name: nameDeclared, server: own, run: all("user:**")(declared)},
+		}),
 			contender{name: nameMget, server: own, run: func(ctx context.Context) (n int, err error) {
 				for batch := range slices.Chunk(names, 1_000) {
 					live, err := mget(ctx, own.client, batch)
@@ -145,11 +208,32 @@ func runDense(ctx context.Context, b *bench) error {
 	}); err != nil {
 		return err
 	}
-	return b.race(ctx, line{
+	if err := b.race(ctx, line{
 		name:    "count",
 		title:   fmt.Sprintf("count of user:*:session:*, all of %s records match", thousands(len(names))),
 		metrics: matchMetrics, records: len(names),
 		contenders: append(contenders(subjects, countOf(sessions)), scan),
+	}); err != nil {
+		return err
+	}
+	half := userKey(b.scale.sessionUsers/2, "session", 0)[1]
+	return b.race(ctx, line{
+		name:    "range",
+		title:   "count of a range of half the users",
+		note:    fmt.Sprintf("The pattern is user:<%s:**. Without ranges, who wants these counts what a filter lets through.", half),
+		metrics: matchMetrics, records: len(names) / 2,
+		contenders: append(contenders(subjects, countOf("user:<"+half+":**")), contender{name: nameFilter, server: own,
+			run: func(ctx context.Context) (n int, err error) {
+				for key, err := range subjects[0].cache.MatchKeys(ctx, wildkey.MustParsePattern("user:**")) {
+					if err != nil {
+						return n, err
+					}
+					if key[1] < half {
+						n++
+					}
+				}
+				return n, nil
+			}}),
 	})
 }
 
@@ -172,6 +256,20 @@ func keysOf(pattern string) func(*wildkey.Cache) runner {
 	return func(cache *wildkey.Cache) runner {
 		return func(ctx context.Context) (n int, err error) {
 			for _, err := range cache.MatchKeys(ctx, wildkey.MustParsePattern(pattern)) {
+				if err != nil {
+					return n, err
+				}
+				n++
+			}
+			return n, nil
+		}
+	}
+}
+
+func listOf(pattern string) func(*wildkey.Cache) runner {
+	return func(cache *wildkey.Cache) runner {
+		return func(ctx context.Context) (n int, err error) {
+			for _, err := range cache.List(ctx, wildkey.MustParsePattern(pattern)) {
 				if err != nil {
 					return n, err
 				}
