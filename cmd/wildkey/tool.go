@@ -69,7 +69,8 @@ func (t *tool) command() *cobra.Command {
 
 A KEY is encoded: segments percent-encoded and joined by colons, as in
 user:42:e-mail:ann%40example.com. A PATTERN asks something of each segment:
-session is itself, 2024-* starts so, * is any one, ** (last only) is any number.
+session is itself, 2024-* starts so, *.png ends so, 2024-03<2024-06 lies in this
+range, * is any one, ** (last only) is any number.
 Quote patterns, or the shell may expand them.
 
 ` + exitCodesHelp,
