@@ -64,8 +64,8 @@ type Options struct {
 	// the index, and an MGET the records, for MatchKeys too. Its limit counts stale
 	// entries as well, so that it may end short, even empty, and with a cursor.
 	// CallBytes does not bound what that MGET returns. FromMaster concerns the index
-	// alone. Count, List and WithTTL are ErrBadArgument. Stale index entries are dropped
-	// by Sweep and DeleteMatch alone.
+	// alone. Count, List and WithTTL are ErrBadArgument, and so is admin.Move from such a
+	// Cache. Stale index entries are dropped by Sweep and DeleteMatch alone.
 	DeclaredKeys bool
 	// CallRecords is the most records that one atomic call may name: at most
 	// 10,000. Default: 250. A call of that size blocks the server for a millisecond
@@ -580,7 +580,7 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 	want := q.want
 	if c.options.DeclaredKeys {
 		if want = "index"; !slices.Contains([]string{"values", "keys", "index"}, q.want) {
-			return m, fmt.Errorf("%w: Options.DeclaredKeys allows no want=%s of match.lua", ErrBadArgument, q.want)
+			return m, fmt.Errorf("%w: want=%s of match.lua takes keys that Options.DeclaredKeys forbids", ErrBadArgument, q.want)
 		}
 	}
 	args := []any{want, cursor, q.limit, c.options.PageReads, c.options.CallBytes}

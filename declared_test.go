@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/admin"
 	"github.com/wildkey/wildkey/internal/backend"
 )
 
@@ -45,6 +46,9 @@ func TestDeclaredKeys(t *testing.T) {
 			if len(keys) != 39 || slices.Contains(keys, gone.String()) {
 				t.Errorf("MatchKeys: %q", keys)
 			}
+			if page, err := cache.Page(ctx, wildkey.Under(gone), wildkey.PageOptions{}); len(page.Entries) > 0 || err != nil {
+				t.Errorf("a page of a stale entry: %v, %v", page, err)
+			}
 			page, err := cache.Page(ctx, sessions, wildkey.PageOptions{Limit: 3, After: wildkey.K("user", 1, "session")})
 			next := slices.Index(want, "user:1:session=1") + 1
 			if diff := cmp.Diff(want[next:next+3], backend.Entries(page.Entries)); diff != "" || err != nil {
@@ -73,7 +77,12 @@ func TestDeclaredKeys(t *testing.T) {
 			if n, err := cache.TouchMatch(ctx, time.Hour, sessions); n != 39 || err != nil {
 				t.Errorf("TouchMatch: %d, %v", n, err)
 			}
-			if n, err := cache.DeleteMatch(ctx, sessions); n != 39 || err != nil {
+			if n, err := admin.Move(ctx, cache, b.Cache(t, wildkey.Options{Namespace: "other"})); n != 0 || !errors.Is(err, wildkey.ErrBadArgument) {
+				t.Errorf("Move: %d, %v", n, err)
+			}
+			gone = wildkey.K("user", 1, "session")
+			b.Do(t, "DEL", backend.Tag(cache, gone)+":"+gone.String()) // its entry goes too
+			if n, err := cache.DeleteMatch(ctx, sessions); n != 38 || err != nil {
 				t.Errorf("DeleteMatch: %d, %v", n, err)
 			}
 			if members := b.Members(t); len(members) > 0 {

@@ -69,6 +69,21 @@ func TestList(t *testing.T) {
 	})
 }
 
+// TestListPages: a page of a List has half of PageLimit, as a leap takes longer than an entry.
+func TestListPages(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{PageLimit: 5})
+		for n := range 8 {
+			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("user", n, "x"), "v")))
+		}
+		backend.Warm(t, cache)
+		calls := b.CountCalls()
+		if items := listed(t, cache, "user:*"); len(items) != 8 || calls.Load() != 3 {
+			t.Errorf("%d pages for %q", calls.Load(), items)
+		}
+	})
+}
+
 func TestListRefusesRest(t *testing.T) {
 	cache := backend.Cache(t, luatest.New().Client(), wildkey.Options{Shards: 3})
 	for _, pattern := range []wildkey.Pattern{wildkey.MustParsePattern("**"), wildkey.MustParsePattern("user:**"), {}} {

@@ -108,8 +108,8 @@ func ParsePattern(text string) (Pattern, error) {
 	return NewPattern(terms...)
 }
 
-// checkLiteral proposes no whole text in the place of a wrong one: what was meant for a
-// wildcard would become a literal.
+// checkLiteral names the first odd character alone. The whole text, encoded, would have
+// for a literal what was meant for a wildcard.
 func checkLiteral(text string) error {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '%' && !isUnreserved(text[i]) {

@@ -174,6 +174,41 @@ func TestPagesKeepTheirBounds(t *testing.T) {
 	})
 }
 
+// TestValuesInGroups: a page looks values up in groups that grow from one to 16, while
+// the largest value so far would fit so often into what is left of the page.
+func TestValuesInGroups(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache, sizes := b.Cache(t, wildkey.Options{}), map[string]int{}
+		for n := range 100 {
+			key, value := wildkey.K("a", 100+n), strings.Repeat("v", 10+n%50/49*300)
+			backend.Must(t, cache.Put(ctx, backend.Rec(key, value)))
+			sizes["{test}:"+key.String()] = len(key.String()) + len(value)
+		}
+		digest, most := corpus.Load(t, b.Client, "match"), 0
+		for _, bytes := range []int{1, 100, 400, 1000, 2000, 100_000} {
+			b.Engine.ResetTrace()
+			backend.Must(t, b.Client.EvalSha(ctx, digest, []string{"{test}/keys"}, "values", "", 100, 1000, bytes, "=a", "*").Err())
+			used, largest, seen := 0, 0, 0
+			for _, call := range b.Engine.Trace() {
+				if call.Script == "" || call.Args[0] != "MGET" {
+					continue
+				}
+				group := len(call.Args) - 1
+				if group > 16 || group > max(1, 2*seen) || group > 1 && used+group*largest > bytes {
+					t.Errorf("%d bytes: a group of %d after %d values, with %d bytes used and the largest of %d", bytes, group, seen, used, largest)
+				}
+				most, seen = max(most, group), seen+group
+				for _, name := range call.Args[1:] {
+					used, largest = used+sizes[name], max(largest, sizes[name])
+				}
+			}
+		}
+		if most != 16 {
+			t.Errorf("the largest group has %d", most)
+		}
+	})
+}
+
 // TestSHA1SUMS holds the file that operators pin scripts by against the scripts.
 func TestSHA1SUMS(t *testing.T) {
 	content, err := os.ReadFile("scripts/SHA1SUMS")

@@ -93,6 +93,9 @@ func TestOnShard(t *testing.T) {
 			if _, err := one.Count(ctx, wildkey.Pattern{}); !errors.Is(err, wildkey.ErrBadPattern) {
 				t.Errorf("no pattern in shard %d: %v", shard, err)
 			}
+			if _, err := one.DeleteMatch(ctx, wildkey.Under(wildkey.K("user", ""))); !errors.Is(err, wildkey.ErrBadPattern) {
+				t.Errorf("an invalid pattern in shard %d: %v", shard, err)
+			}
 		}
 		if n, err := cache.Count(ctx, pattern); n != 0 || err != nil {
 			t.Errorf("left: %d, %v", n, err)

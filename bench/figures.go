@@ -88,8 +88,8 @@ func (b *bench) figures() string {
 			c.atMost("of MGET", 2.6)(b.ratio("dense", nameUnder, nameMget, cpuMs))
 			c.atMost("with DeclaredKeys", 2.2)(b.ratio("dense", nameDeclared, nameMget, cpuMs))
 		}},
-		{"`List` of `user:*`, " + b.matches(strings.Replace(million, "size", "list", 1)), "≥ 100 times faster than reading all keys; ≤ 12 µs of server CPU a user", func(c *collect) {
-			list := strings.Replace(million, "size", "list", 1)
+		{"`List` of `user:*`, " + thousands(b.scale.users) + " users", "≥ 100 times faster than reading all keys; ≤ 12 µs of server CPU a user", func(c *collect) {
+			list := b.sizeLine("list", max(0, steps-2))
 			c.atLeast("wall", 100)(b.ratio(list, nameKeys, nameWildkey, wallMs))
 			c.atMost("µs a user", 12)(b.value(list, nameWildkey, cpuUs))
 		}},

@@ -254,30 +254,28 @@ func all(pattern string) func(*wildkey.Cache) runner {
 
 func keysOf(pattern string) func(*wildkey.Cache) runner {
 	return func(cache *wildkey.Cache) runner {
-		return func(ctx context.Context) (n int, err error) {
-			for _, err := range cache.MatchKeys(ctx, wildkey.MustParsePattern(pattern)) {
-				if err != nil {
-					return n, err
-				}
-				n++
-			}
-			return n, nil
+		return func(ctx context.Context) (int, error) {
+			return howMany(cache.MatchKeys(ctx, wildkey.MustParsePattern(pattern)))
 		}
 	}
 }
 
 func listOf(pattern string) func(*wildkey.Cache) runner {
 	return func(cache *wildkey.Cache) runner {
-		return func(ctx context.Context) (n int, err error) {
-			for _, err := range cache.List(ctx, wildkey.MustParsePattern(pattern)) {
-				if err != nil {
-					return n, err
-				}
-				n++
-			}
-			return n, nil
+		return func(ctx context.Context) (int, error) {
+			return howMany(cache.List(ctx, wildkey.MustParsePattern(pattern)))
 		}
 	}
+}
+
+func howMany[T any](found iter.Seq2[T, error]) (n int, err error) {
+	for _, err := range found {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 func countOf(pattern string) func(*wildkey.Cache) runner {

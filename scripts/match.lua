@@ -91,9 +91,9 @@ local function fits(i, segment)
   return low .. between .. high == segment and not string.find(between, '%%.?$') -- no %2A, a star, ends in A
 end
 
+local fitting = {} -- of each term the segment that fitted last
 -- Where the walk goes on from an entry that does not match, as a bound of ZRANGEBYLEX; empty: at the next entry; nil:
 -- it matches. In a list what lies deeper does too: the second result is then the key, with a colon, that it is beneath.
-local fitting = {} -- the segments that fitted last
 local function leap_from(entry)
   if string.sub(entry, 1, #base) ~= base then return entry ~= head and '[' .. base or nil end
   local start = #base + 1
@@ -201,4 +201,5 @@ while more and work < reads and matches < limit do
     end
   end
 end
+-- From the last item of a list of literals a leap leads beyond the range, where a cursor may not lie.
 return page(more and not before(highest, string.sub(position, 2)) and position or '')
