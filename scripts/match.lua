@@ -92,108 +92,104 @@ local function fits(i, segment)
 end
 
 local fitting = {} -- of each term the segment that fitted last
--- Where the walk goes on from an entry that does not match, as a bound of ZRANGEBYLEX; empty: at the next entry; nil:
--- it matches. In a list what lies deeper does too: the second result is then the key, with a colon, that it is beneath.
-local function leap_from(entry)
-  if string.sub(entry, 1, #base) ~= base then return entry ~= head and '[' .. base or nil end
+-- What an entry that matches is in the results: itself, or in a list the key, with a colon, that it is beneath. If it
+-- does not match: nil, and where the walk goes on, as a bound of ZRANGEBYLEX, or nil again for the next entry.
+local function look_at(entry)
+  if entry == head then return entry end
+  if string.sub(entry, 1, #base) ~= base then return nil, '[' .. base end
   local start = #base + 1
   for i = literals + 1, #marks do
     local mark, low, high = marks[i], lows[i], highs[i]
-    if mark == '**' then return nil, want == 'list' and start <= #entry and string.sub(entry, 1, start - 1) end
-    if start > #entry then return '' end -- too short; what is beneath it may come at once
+    if mark == '**' then return want == 'list' and start <= #entry and string.sub(entry, 1, start - 1) or entry end
+    if start > #entry then return nil end -- too short; what is beneath it may come at once
     local stop = string.find(entry, ':', start, true) or #entry + 1
     local segment = mark ~= '*' and string.sub(entry, start, stop - 1)
     if segment and segment ~= fitting[i] and not fits(i, segment) then
       local above = string.sub(entry, 1, start - 1)
-      if before(string.sub(entry, start), low) then return '[' .. above .. low end
+      if before(string.sub(entry, start), low) then return nil, '[' .. above .. low end
       local passed = mark == '=' or mark == '^*' and string.sub(segment, 1, #low) ~= low
         or mark == '[<' and high ~= '' and not before(segment, high)
       -- A later segment may fit: past what lies beneath this one, as ; follows :.
-      if not passed then return stop <= #entry and '[' .. above .. segment .. ';' or '' end
+      if not passed then return nil, stop <= #entry and '[' .. above .. segment .. ';' or nil end
       -- None of the later ones fits. But a shorter one, that this one begins with, may fit, and what is beneath it may
       -- be ahead: as 4-:x lies between 4 and 4:x.
       local length = mark == '=' and #low or math.min(common(segment, high), #high - 1, #segment - 1)
       while mark ~= '=' and length > 0 and string.byte(segment, length + 1) > 57 do length = length - 1 end
       local shorter = string.sub(segment, 1, length)
       if marks[i + 1] and fits(i, shorter) and string.byte(segment .. ':', length + 1) < 58 then
-        return '[' .. above .. shorter .. ':'
+        return nil, '[' .. above .. shorter .. ':'
       end
-      return '[' .. (#above > #base and string.sub(above, 1, -2) .. ';' or base .. '\255')
+      return nil, '[' .. (#above > #base and string.sub(above, 1, -2) .. ';' or base .. '\255')
     end
     start, fitting[i] = stop + 1, segment
   end
-  -- Too deep: past the subtree of what the terms cover.
-  return start <= #entry and '[' .. string.sub(entry, 1, start - 2) .. ';' or nil
+  if start > #entry then return entry end
+  return nil, '[' .. string.sub(entry, 1, start - 2) .. ';' -- too deep: past all beneath what the terms cover
 end
 
--- A look-up has failed. While the slot moves, a record that was not declared may be on another node. No code of an
--- error tells, but words do: the first in all versions, the others in Redis from 7.4 and Valkey from 8 on.
-local function failed(reply)
-  local text = reply['err']
+-- Keeps the error of a look-up. While the slot moves, a record that was not declared may be on another node. No code of
+-- an error tells, but words do: the first in all versions, the others in Redis from 7.4 and Valkey from 8 on.
+local failure
+local function checked(reply)
+  local text = not tonumber(reply) and reply['err']
+  if not text then return reply end
   local moves = string.find(text, 'non local key', 1, true) or string.find(text, 'of the slot', 1, true)
-  return moves and redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node') or reply
+  failure = moves and redis.error_reply('TRYAGAIN match: the slot moves, and a record is on another node') or reply
+  return {}
 end
 
 -- Read. Chunks of the index double until a leap, and groups of values while the largest yet would fit so often into
 -- the page. All work on an entry is in proportion to its length: of long ones fewer are read.
 local prefix, with_values, near = tag .. ':', want == 'values' or want == 'records', want == 'list' and 1 or 4
-local read, work, matches, used, stale, results, more = 0, 0, 0, 0, {}, {}, true
-local chunk, group, largest = near, 0, 1
+local read, work, matches, used, stale, results, filled, more = 0, 0, 0, 0, {}, {}, 0, true
+local chunk, group, largest, names = near, 0, 1, { index }
 local function page(next_cursor) return { next_cursor, read, stale, want == 'count' and matches or results } end
 while more and work < reads and matches < limit do
   local asked = math.min(chunk, reads - work, limit - matches)
   local entries = redis.call('ZRANGEBYLEX', index, position, '[' .. highest, 'LIMIT', 0, asked)
   read, work, more, chunk = read + #entries, work + #entries, #entries == asked, math.min(2 * chunk, 999)
-  local found, names, n, stop, leap = {}, { index }, 0, #entries, nil
+  local n, count, leap = 0, #entries, nil
+  position = '(' .. (entries[count] or '')
   -- Behind literals, ** matches all that begins with them.
   local all_match = next_mark == '**' and want ~= 'list' and string.sub(entries[1] or '', 1, #base) == base
-  for i, entry in ipairs(entries) do
-    local above = nil
-    if not (all_match or whole and string.find(entry, whole)) then leap, above = leap_from(entry) end
-    if not leap then
-      n = n + 1
-      found[n], names[n + 1] = above or entry, prefix .. entry
-    end
+  for i = 1, count do
+    local entry = entries[i]
+    local item = (all_match or whole and string.find(entry, whole)) and entry
+    if not item then item, leap = look_at(entry) end
+    if item then n, entries[n + 1], names[n + 2] = n + 1, item, prefix .. entry end
     if #entry + weight > 255 then work = work + math.floor((#entry + weight) / 256) end
-    if leap == '' then leap = nil end
     if leap or work > reads then
-      stop, more, chunk = i, true, near
+      position, more, chunk = leap or '(' .. entry, true, near
       break
     end
   end
-  position = leap or '(' .. (entries[stop] or '')
   -- A look-up names the index too: while the slot moves here, one key yet to come is absent, but two are refused.
-  local all_live = want == 'index'
-  if n > 0 and not all_live and not with_values then
-    local existing = redis.pcall('EXISTS', unpack(names))
-    if not tonumber(existing) then return failed(existing) end
-    all_live = existing == n + 1
-  end
+  local all_live, look = want == 'index', n > 0 and want ~= 'index' and not with_values
+  if look then all_live = checked(redis.pcall('EXISTS', unpack(names, 1, n + 1))) == n + 1 end
   if all_live and want == 'count' then matches, n = matches + n, 0 end
   local values, fetched, last = {}, 0, 0
   for i = 1, n do
-    local name, entry, value, live = names[i + 1], found[i], false, all_live
     if with_values and i > last then
       group = math.max(1, math.min(2 * group, 16, math.floor((bytes - used) / largest)))
       fetched, last = last, math.min(n, last + group)
-      values = redis.pcall('MGET', unpack(names, i + 1, last + 1))
-      if values['err'] then return failed(values) end
+      values = checked(redis.pcall('MGET', unpack(names, i + 1, last + 1)))
     end
-    if with_values then value, live = values[i - fetched], values[i - fetched] end
+    local name, entry, value = names[i + 1], entries[i], values[i - fetched]
+    local live = value or all_live
     if not live then
-      local existing = redis.pcall('EXISTS', name, index)
-      if not tonumber(existing) then return failed(existing) end
-      live = existing == 2 and not with_values
+      live = checked(redis.pcall('EXISTS', name, index)) == 2 and not with_values
+      if failure then return failure end
+      if not live then entry = string.sub(name, #prefix + 1) end
     end
-    if not live then entry = string.sub(name, #prefix + 1) end
     local size = (live and want == 'count' and 0 or #entry) + (value and #value or 0)
     if used > 0 and used + size > bytes then return page('[' .. string.sub(name, #prefix + 1)) end
-    used, largest = used + size, size > largest and size or largest
+    used = used + size
+    if size > largest then largest = size end
     if not live then stale[#stale + 1] = entry else
       matches = matches + 1
-      if want ~= 'count' then results[#results + 1] = entry end
-      if value then results[#results + 1] = value end
-      if want == 'records' then results[#results + 1] = redis.call('PTTL', name) end
+      if want ~= 'count' then filled, results[filled + 1] = filled + 1, entry end
+      if value then filled, results[filled + 1] = filled + 1, value end
+      if want == 'records' then filled, results[filled + 1] = filled + 1, redis.call('PTTL', name) end
     end
     if live and want == 'list' and string.sub(entry, -1) == ':' then
       position, more, chunk = '[' .. string.sub(entry, 1, -2) .. ';', true, near
@@ -201,5 +197,5 @@ while more and work < reads and matches < limit do
     end
   end
 end
--- From the last item of a list of literals a leap leads beyond the range, where a cursor may not lie.
-return page(more and not before(highest, string.sub(position, 2)) and position or '')
+-- From the last item of a list of literals a leap leads to the end of the range or beyond it.
+return page(more and before(string.sub(position, 2), highest) and position or '')
