@@ -2,7 +2,11 @@ package luatest
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -22,22 +26,53 @@ func (e *Engine) Client() *redis.Client {
 	})
 }
 
+// Listen lets clients of any language connect, by RESP2, and returns the address
+// where they can: address itself, or where its port is 0 one that is free, as in
+// Listen("127.0.0.1:0"). There is no password. Close ends it.
+func (e *Engine) Listen(address string) (string, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return "", fmt.Errorf("luatest: %w", err)
+	}
+	accept := func() {
+		for {
+			conn, err := listener.Accept()
+			switch {
+			case err == nil:
+				e.attend(conn, func() { e.serve(conn) })
+			case errors.Is(err, net.ErrClosed):
+				return
+			default:
+				time.Sleep(10 * time.Millisecond) // too many open files, which may pass
+			}
+		}
+	}
+	return listener.Addr().String(), e.attend(listener, accept)
+}
+
 // connect returns the client's end of a new connection.
 func (e *Engine) connect() (net.Conn, error) {
+	client, server := net.Pipe()
+	return client, e.attend(server, func() { e.serve(server) })
+}
+
+// attend runs serve in the background, until it is done or Close closes what it
+// serves. That of a closed engine is closed at once.
+func (e *Engine) attend(served io.Closer, serve func()) error {
 	e.connMu.Lock()
 	defer e.connMu.Unlock()
 	if e.closed {
-		return nil, net.ErrClosed
+		served.Close()
+		return net.ErrClosed
 	}
-	client, server := net.Pipe()
-	e.conns[server] = struct{}{}
+	e.open[served] = struct{}{}
 	e.served.Add(1)
 	go func() {
 		defer e.served.Done()
-		e.serve(server)
+		serve()
 		e.connMu.Lock()
-		delete(e.conns, server)
+		delete(e.open, served)
 		e.connMu.Unlock()
 	}()
-	return client, nil
+	return nil
 }

@@ -108,7 +108,7 @@ func init() {
 		commands []*command
 	}{
 		{"", serverCommands}, {"connection", connectionCommands}, {"scripting", scriptCommands}, {"keyspace", keyCommands},
-		{"string", stringCommands}, {"sortedset", zsetCommands}, {"hash", hashCommands},
+		{"string", stringCommands}, {"sortedset", zsetCommands}, {"hash", hashCommands}, {"transaction", transactionCommands},
 	} {
 		for _, c := range group.commands {
 			commands[c.name] = c

@@ -21,6 +21,7 @@ var connectionCommands = []*command{
 	noKey("echo", 2, fast, func(_ *Engine, args []string) any { return args[1] }),
 	noKey("select", 2, fast, cmdSelect),
 	noKey("hello", -1, noScript|fast|noAuth, cmdHello),
+	noKey("auth", -2, noScript|fast|noAuth, cmdAuth),
 	container("client", map[string]*command{
 		"setname": noKey("", 3, noScript, func(*Engine, []string) any { return Status("OK") }),
 		"id":      noKey("", 2, noScript, func(*Engine, []string) any { return int64(1) }),
@@ -72,8 +73,9 @@ func cmdHello(e *Engine, args []string) any {
 			return Error("ERR Protocol version is not an integer or out of range")
 		case version != 2:
 			return Error("NOPROTO unsupported protocol version")
-		case len(args) > 2:
-			return Error(oneLine("ERR Syntax error in HELLO option '" + args[2] + "'"))
+		}
+		if invalid := e.helloOptions(args[2:]); invalid != "" {
+			return invalid
 		}
 	}
 	mode, role := "standalone", "master"
@@ -87,6 +89,38 @@ func cmdHello(e *Engine, args []string) any {
 		"server", "redis", "version", redisVersion, "proto", int64(2), "id", int64(1),
 		"mode", mode, "role", role, "modules", []any{},
 	}
+}
+
+// helloOptions does what a client asks for together with HELLO.
+func (e *Engine) helloOptions(options []string) Error {
+	for len(options) > 0 {
+		switch {
+		case strings.EqualFold(options[0], "auth") && len(options) > 2:
+			if refused, failed := cmdAuth(e, options[:3]).(Error); failed {
+				return refused
+			}
+			options = options[3:]
+		case strings.EqualFold(options[0], "setname") && len(options) > 1:
+			options = options[2:]
+		default:
+			return Error(oneLine("ERR Syntax error in HELLO option '" + options[0] + "'"))
+		}
+	}
+	return ""
+}
+
+// cmdAuth knows the user default, who needs no password.
+func cmdAuth(_ *Engine, args []string) any {
+	switch {
+	case len(args) > 3:
+		return errSyntax
+	case len(args) == 2:
+		return Error("ERR AUTH <password> called without any password configured for the default user. " +
+			"Are you sure your configuration is correct?")
+	case args[1] != "default":
+		return Error("WRONGPASS invalid username-password pair or user is disabled.")
+	}
+	return Status("OK")
 }
 
 func cmdConfigGet(e *Engine, args []string) any {

@@ -13,6 +13,8 @@ import (
 type dict[V any] struct {
 	values  map[string]V
 	buckets [][]string
+	// changes counts how often each name was set or deleted, where not nil.
+	changes map[string]int
 }
 
 // minBuckets is the size below which Redis does not shrink a table.
@@ -46,6 +48,13 @@ func (d *dict[V]) set(name string, v V) {
 		*b = append(*b, name)
 	}
 	d.values[name] = v
+	d.changed(name)
+}
+
+func (d *dict[V]) changed(name string) {
+	if d.changes != nil {
+		d.changes[name]++
+	}
 }
 
 func (d *dict[V]) delete(name string) {
@@ -53,6 +62,7 @@ func (d *dict[V]) delete(name string) {
 		return
 	}
 	delete(d.values, name)
+	d.changed(name)
 	b := d.bucket(name)
 	i := slices.Index(*b, name)
 	*b = slices.Delete(*b, i, i+1)

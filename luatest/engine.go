@@ -1,7 +1,9 @@
 package luatest
 
 import (
+	"cmp"
 	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -52,7 +54,14 @@ type Engine struct {
 	gate      gate
 	maxMemory int64
 	trace     []*Call
-	sandbox   *sandbox // made by the first script that runs
+	sandbox   *sandbox      // made by the first script that runs
+	live      bool          // see Live
+	ahead     time.Duration // of the machine's clock, when live
+	collector uint64        // where a live engine has come to in looking for what has expired
+	caller    *transaction  // of the connection whose command runs
+	watching  map[*transaction]struct{}
+	direct    transaction // of Do
+	intercept func(Call) Error
 	random    rand.PCG // of ZRANDMEMBER
 
 	maxInstructions int64
@@ -62,7 +71,7 @@ type Engine struct {
 	instrumented    map[string]*script // editions of scripts, as coverage and portable want them
 
 	connMu sync.Mutex
-	conns  map[net.Conn]struct{}
+	open   map[io.Closer]struct{} // listeners and connections
 	closed bool
 	served sync.WaitGroup
 }
@@ -72,38 +81,39 @@ type Engine struct {
 func New() *Engine {
 	start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	return &Engine{
-		keys:    newKeyspace(start),
-		scripts: map[string]*script{},
-		conns:   map[net.Conn]struct{}{},
+		keys:     newKeyspace(start),
+		scripts:  map[string]*script{},
+		open:     map[io.Closer]struct{}{},
+		watching: map[*transaction]struct{}{},
 	}
 }
 
 // Do runs one command as a client would, and returns its reply: nil, an int64,
 // a string, a Status, an Error, or an []any of these.
 func (e *Engine) Do(args ...string) any {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.clientCommand(slices.Clone(args))
+	return e.client(&e.direct, slices.Clone(args))
 }
 
 // Now returns the time on the engine's clock.
 func (e *Engine) Now() time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.tick()
 	return e.keys.now
 }
 
-// SetNow sets the engine's clock.
+// SetNow sets the engine's clock. That of a live engine runs on from there.
 func (e *Engine) SetNow(t time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.keys.now = t
+	e.ahead, e.keys.now = time.Until(t), t
 }
 
 // Advance moves the engine's clock on by d.
 func (e *Engine) Advance(d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.ahead += d
 	e.keys.now = e.keys.now.Add(d)
 }
 
@@ -138,6 +148,7 @@ func (e *Engine) Clone() *Engine {
 		c.scripts[digest] = s
 	}
 	c.gate, c.maxMemory, c.random = e.gate, e.maxMemory, e.random
+	c.live, c.ahead, c.intercept = e.live, e.ahead, e.intercept
 	c.maxInstructions, c.coverage, c.portable = e.maxInstructions, e.coverage, e.portable
 	return c
 }
@@ -151,14 +162,16 @@ func (e *Engine) Dump() string {
 	return e.keys.dump()
 }
 
-// Close ends every connection and waits for the goroutines that served them.
+// Close ends listening and every connection, and waits for the goroutines that served them.
 // Do goes on working; the clients do not.
 func (e *Engine) Close() error {
 	e.connMu.Lock()
 	e.closed = true
 	var errs []error
-	for conn := range e.conns {
-		errs = append(errs, conn.Close())
+	for served := range e.open {
+		if err := served.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
 	}
 	e.connMu.Unlock()
 	e.served.Wait()
@@ -167,10 +180,13 @@ func (e *Engine) Close() error {
 
 // record puts a call into the trace, to which the caller adds the reply.
 func (e *Engine) record(digest string, args []string) *Call {
+	call := &Call{Script: digest, Args: args}
+	if e.live {
+		return call
+	}
 	if len(e.trace) == 2*traceLimit {
 		e.trace = append([]*Call(nil), e.trace[traceLimit:]...)
 	}
-	call := &Call{Script: digest, Args: args}
 	e.trace = append(e.trace, call)
 	return call
 }
@@ -183,20 +199,41 @@ const (
 	errCursor    Error = "ERR invalid cursor"
 )
 
-// clientCommand runs one command that came from a client.
-func (e *Engine) clientCommand(args []string) (reply any) {
+// client runs one command that came over a connection.
+func (e *Engine) client(from *transaction, args []string) (reply any) {
+	e.mu.Lock()
+	intercept := e.intercept
+	e.mu.Unlock()
+	var refused Error
+	if intercept != nil && len(args) > 0 {
+		// Unlocked, so that one who waits there holds up nobody else.
+		refused = intercept(Call{Args: slices.Clone(args)})
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tick()
 	if len(args) == 0 {
 		return Error("ERR unknown command '', with args beginning with: ")
 	}
 	call := e.record("", args)
 	defer func() { call.Reply = reply }()
-	cmd, refused := lookup(args)
-	if refused != "" {
-		return refused
+	cmd, unknown := lookup(args)
+	refused = cmp.Or(refused, unknown)
+	if refused == "" {
+		refused = e.gate.client(cmd, args)
 	}
-	if refused := e.gate.client(cmd, args); refused != "" {
+	switch {
+	case refused != "" && cmd != nil && cmd.name == "exec":
+		e.end(from)
+		return abort(refused)
+	case refused != "":
+		from.refused = from.begun
 		return refused
+	case from.queues(cmd):
+		from.queue = append(from.queue, queuedCommand{cmd, args})
+		return Status("QUEUED")
 	}
+	e.caller = from
 	return cmd.run(e, args)
 }
 
@@ -207,6 +244,11 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 	run.calls++
 	if run.overBudget() {
 		return run.budgetError()
+	}
+	if e.intercept != nil {
+		if refused := e.intercept(Call{Script: run.digest, Args: slices.Clone(args)}); refused != "" {
+			return Error(oneLine(string(refused)))
+		}
 	}
 	cmd, refused := lookup(args)
 	switch {

@@ -126,6 +126,11 @@ func (g *gate) client(cmd *command, args []string) Error {
 			return errCrossSlot
 		}
 	}
+	return g.state(cmd)
+}
+
+// state refuses what the state of the server does not allow.
+func (g *gate) state(cmd *command) Error {
 	switch {
 	case g.memoryFull && cmd.flags&denyOOM != 0:
 		return errOOM

@@ -86,7 +86,11 @@ func (k *keyspace) delete(key string) bool {
 	return true
 }
 
-func (k *keyspace) flush() { k.keys = newDict[*entry]() }
+func (k *keyspace) flush() {
+	changes := k.keys.changes
+	k.keys = newDict[*entry]()
+	k.keys.changes = changes
+}
 
 func (k *keyspace) clone() *keyspace {
 	return &keyspace{now: k.now, keepExpired: k.keepExpired, keys: k.keys.clone(func(e *entry) *entry {
@@ -106,29 +110,34 @@ func (k *keyspace) dump() string {
 	slices.Sort(names)
 	var b strings.Builder
 	for _, name := range names {
-		e, _ := k.keys.get(name)
-		if k.expired(e) {
-			continue
+		if e, _ := k.keys.get(name); !k.expired(e) {
+			fmt.Fprintf(&b, "%q %s\n", name, e.dump())
 		}
-		fmt.Fprintf(&b, "%q %s", name, e.kind)
-		switch e.kind {
-		case stringKind:
-			fmt.Fprintf(&b, " %q", e.str)
-		case zsetKind:
-			for _, m := range e.zset.members {
-				fmt.Fprintf(&b, " %s %q", formatFloat(m.score, 17), m.name)
-			}
-		case hashKind:
-			fields := slices.Clone(e.hash.fields)
-			slices.Sort(fields)
-			for _, f := range fields {
-				fmt.Fprintf(&b, " %q %q", f, e.hash.values[f])
-			}
+	}
+	return b.String()
+}
+
+// dump is what a key holds as text, the same for equal values that expire at the
+// same time.
+func (e *entry) dump() string {
+	var b strings.Builder
+	b.WriteString(string(e.kind))
+	switch e.kind {
+	case stringKind:
+		fmt.Fprintf(&b, " %q", e.str)
+	case zsetKind:
+		for _, m := range e.zset.members {
+			fmt.Fprintf(&b, " %s %q", formatFloat(m.score, 17), m.name)
 		}
-		if e.expires {
-			fmt.Fprintf(&b, " expires %d", e.expireAt)
+	case hashKind:
+		fields := slices.Clone(e.hash.fields)
+		slices.Sort(fields)
+		for _, f := range fields {
+			fmt.Fprintf(&b, " %q %q", f, e.hash.values[f])
 		}
-		b.WriteByte('\n')
+	}
+	if e.expires {
+		fmt.Fprintf(&b, " expires %d", e.expireAt)
 	}
 	return b.String()
 }

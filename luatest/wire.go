@@ -2,12 +2,14 @@ package luatest
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // AppendReply appends the RESP2 form of a reply, as Do returns it, to dst.
@@ -30,6 +32,9 @@ func AppendReply(dst []byte, reply any) []byte {
 		dst = append(dst, '-')
 		dst = append(dst, oneLine(string(r))...)
 	case []any:
+		if r == nil {
+			return append(dst, "*-1\r\n"...)
+		}
 		dst = append(dst, '*')
 		dst = strconv.AppendInt(dst, int64(len(r)), 10)
 		dst = append(dst, "\r\n"...)
@@ -48,6 +53,14 @@ const (
 	maxArguments     = 1 << 20
 	maxArgumentBytes = 512 << 20
 )
+
+// protocolError is what is wrong with what a client sent, as it is told.
+type protocolError string
+
+func (p protocolError) Error() string { return "luatest: protocol error: " + string(p) }
+
+// farewell is how long a client has to read why it is not served any more.
+const farewell = time.Second
 
 // readCommand reads one command: an array of bulk strings.
 func readCommand(r *bufio.Reader) ([]string, error) {
@@ -77,11 +90,11 @@ func readLength(r *bufio.Reader, prefix byte, limit int) (int, error) {
 	}
 	text := strings.TrimSuffix(line, "\r\n")
 	if text == "" || text[0] != prefix {
-		return 0, fmt.Errorf("luatest: protocol error: expected '%c', got %q", prefix, text)
+		return 0, protocolError(fmt.Sprintf("expected '%c', got %q", prefix, head(text, 1)))
 	}
 	n, err := strconv.Atoi(text[1:])
 	if err != nil || n < 0 || n > limit {
-		return 0, fmt.Errorf("luatest: protocol error: invalid length %q", text)
+		return 0, protocolError("invalid length")
 	}
 	return n, nil
 }
@@ -97,15 +110,25 @@ func (e *Engine) serve(conn net.Conn) {
 		out.drain(conn)
 	}()
 	in := bufio.NewReader(conn)
+	var begun transaction
+	defer func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.end(&begun)
+	}()
 	for {
 		args, err := readCommand(in)
+		var broken protocolError
+		if errors.As(err, &broken) {
+			out.add(AppendReply(nil, Error("ERR Protocol error: "+broken)))
+			out.close()
+			conn.SetWriteDeadline(time.Now().Add(farewell))
+			writing.Wait()
+		}
 		if err != nil {
 			break
 		}
-		e.mu.Lock()
-		reply := e.clientCommand(args)
-		e.mu.Unlock()
-		out.add(AppendReply(nil, reply))
+		out.add(AppendReply(nil, e.client(&begun, args)))
 	}
 	// The client has gone; a write to it that is under way must not wait.
 	conn.Close()

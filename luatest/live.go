@@ -1,0 +1,38 @@
+package luatest
+
+import "time"
+
+// Live returns an empty Engine for programs that run: a demo, a service without a
+// server. It differs from one of New in three ways. Its clock is the machine's, and
+// runs on by itself; SetNow and Advance move it from there. It keeps no trace. And
+// it forgets what has expired, as a server does, also what nobody asks for again:
+// it holds what lives, and at most about as much that does not.
+func Live() *Engine {
+	e := New()
+	e.live = true
+	e.keys.now = time.Now()
+	return e
+}
+
+// collected is how many buckets of the keyspace a command looks through for what
+// has expired. With two, all are looked through before as many commands have
+// been made as there are keys.
+const collected = 2
+
+// tick sets the clock of a live engine, and forgets some of what has expired.
+func (e *Engine) tick() {
+	if !e.live {
+		return
+	}
+	e.keys.now = time.Now().Add(e.ahead)
+	if e.keys.keepExpired {
+		return
+	}
+	for range collected {
+		var names []string
+		names, e.collector = e.keys.keys.scan(e.collector, 1)
+		for _, name := range names {
+			e.keys.find(name)
+		}
+	}
+}
