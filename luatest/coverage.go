@@ -21,6 +21,7 @@ type Coverage struct {
 
 // covered is what is known of one script.
 type covered struct {
+	file   string
 	source string
 	points []point
 	counts []count
@@ -29,6 +30,7 @@ type covered struct {
 // ScriptCoverage says what has run of one script.
 type ScriptCoverage struct {
 	SHA1     string
+	File     string // its name, if AddFiles was given it
 	Source   string
 	Lines    []LineCount   // the lines on which a statement begins, in order
 	Branches []BranchCount // by line
@@ -68,7 +70,8 @@ func (e *Engine) SetCoverage(c *Coverage) {
 	e.instrumented = nil
 }
 
-// Scripts returns the coverage so far of each script that has run, by SHA-1.
+// Scripts returns the coverage so far of each script that has run or that AddFiles
+// was given, by file and SHA-1.
 func (c *Coverage) Scripts() []ScriptCoverage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,7 +79,9 @@ func (c *Coverage) Scripts() []ScriptCoverage {
 	for digest, one := range c.scripts {
 		scripts = append(scripts, one.report(digest))
 	}
-	slices.SortFunc(scripts, func(a, b ScriptCoverage) int { return cmp.Compare(a.SHA1, b.SHA1) })
+	slices.SortFunc(scripts, func(a, b ScriptCoverage) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.SHA1, b.SHA1))
+	})
 	return scripts
 }
 
@@ -130,7 +135,7 @@ func (c *Coverage) add(s *script, counts []count) {
 	defer c.mu.Unlock()
 	one := c.scripts[s.digest]
 	if one == nil {
-		one = &covered{s.source, s.points, make([]count, len(s.points))}
+		one = newCovered("", s)
 		c.scripts[s.digest] = one
 	}
 	for i, n := range counts {
@@ -139,8 +144,12 @@ func (c *Coverage) add(s *script, counts []count) {
 	}
 }
 
+func newCovered(file string, s *script) *covered {
+	return &covered{file, s.source, s.points, make([]count, len(s.points))}
+}
+
 func (c *covered) report(digest string) ScriptCoverage {
-	report := ScriptCoverage{SHA1: digest, Source: c.source}
+	report := ScriptCoverage{SHA1: digest, File: c.file, Source: c.source}
 	lines := map[int]bool{}
 	for i, p := range c.points {
 		if p.ways == nil && !lines[p.line] {

@@ -14,27 +14,34 @@ func (e *Engine) prepared(s *script) (*script, Error) {
 	if edition := e.instrumented[s.digest]; edition != nil {
 		return edition, ""
 	}
-	edition := &script{digest: s.digest, source: s.source}
-	proto, err := compileChunk(s.source, chunkName, 0, func(chunk []ast.Stmt) []ast.Stmt {
-		if e.coverage != nil {
-			var c coverer
-			chunk = c.block(chunk)
-			edition.points = c.points
-		}
-		if e.portable {
-			checkPortability(chunk)
-		}
-		return chunk
-	})
+	edition, err := instrument(s.source, e.coverage != nil, e.portable)
 	if err != nil {
 		return nil, Error(oneLine("ERR Error compiling script (new function): " + err.Error()))
 	}
-	edition.proto = proto
 	if e.instrumented == nil {
 		e.instrumented = map[string]*script{}
 	}
 	e.instrumented[s.digest] = edition
 	return edition, ""
+}
+
+// instrument compiles a source with the calls that count its coverage or check
+// its portability.
+func instrument(source string, coverage, portable bool) (*script, error) {
+	edition := &script{digest: digestOf(source), source: source}
+	var err error
+	edition.proto, err = compileChunk(source, chunkName, 0, func(chunk []ast.Stmt) []ast.Stmt {
+		if coverage {
+			var c coverer
+			chunk = c.block(chunk)
+			edition.points = c.points
+		}
+		if portable {
+			checkPortability(chunk)
+		}
+		return chunk
+	})
+	return edition, err
 }
 
 // function returns the Lua function to run for a script. The functions that are

@@ -154,7 +154,7 @@ async function* runLines(client, namespace, pageLimit, preloaded) {
 }
 
 const [, , mode, ...args] = process.argv
-const client = createClient({ url: process.env.REDIS_URL })
+const client = createClient({ url: process.env.REDIS_URL, RESP: Number(process.env.REDIS_RESP ?? 3) })
 await client.connect()
 if (mode === 'vectors') {
   const failures = await checkVectors(client, ...args)

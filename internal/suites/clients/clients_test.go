@@ -27,6 +27,7 @@ import (
 	"github.com/wildkey/wildkey/internal/module"
 	"github.com/wildkey/wildkey/internal/page"
 	"github.com/wildkey/wildkey/internal/redisserver"
+	"github.com/wildkey/wildkey/luatest"
 )
 
 var ctx = context.Background()
@@ -847,4 +848,25 @@ func TestClientsCheckDigests(t *testing.T) {
 			t.Error("an altered put.lua was loaded")
 		}
 	})
+}
+
+// TestClientsOnEngine has each client's runner check all vectors on the embedded
+// engine, by way of its listener.
+func TestClientsOnEngine(t *testing.T) {
+	for _, client := range otherClients {
+		t.Run(client.name, func(t *testing.T) {
+			client.require(t)
+			t.Setenv("REDIS_RESP", "2") // node-redis would speak RESP3
+			engine := luatest.Live()
+			defer engine.Close()
+			addr, err := engine.Listen("127.0.0.1:0")
+			backend.Must(t, err)
+			b := &backend.Backend{Client: engine.Client(), Engine: engine, Server: &redisserver.Server{Addr: addr}}
+			defer b.Client.Close()
+			client.run(t, b, "", "vectors", module.Path(vectorsPath))
+			if loaded := engine.Do("SCRIPT", "EXISTS", wildkey.Scripts()[0].SHA1); luatest.Text(loaded) != "[1]" {
+				t.Errorf("%s was never loaded: %v", wildkey.Scripts()[0].Name, loaded)
+			}
+		})
+	}
 }
