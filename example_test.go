@@ -18,7 +18,7 @@ import (
 
 // newCache stands for the caller's set-up in the examples.
 func newCache() *wildkey.Cache {
-	cache, err := wildkey.New(luatest.New().Client(), wildkey.Options{Namespace: "app", TTL: time.Hour})
+	cache, err := wildkey.New(luatest.Live().Client(), wildkey.Options{Namespace: "app", TTL: time.Hour})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func ExampleOpCheck() {
 // A job that just one of many workers does, although calls are sent twice: here
 // each, as by go-redis where a connection breaks before the reply.
 func Example_exactlyOnce() {
-	ctx, client := context.Background(), luatest.New().Client()
+	ctx, client := context.Background(), luatest.Live().Client()
 	client.AddHook(sendTwice{})
 	cache, err := wildkey.New(client, wildkey.Options{Namespace: "app", TTL: time.Hour})
 	if err != nil {
@@ -249,7 +249,7 @@ func ExampleBetween() {
 // The users, however many sessions each of them has.
 func ExampleCache_List() {
 	ctx := context.Background()
-	cache, err := wildkey.New(luatest.New().Client(), wildkey.Options{TTL: time.Hour})
+	cache, err := wildkey.New(luatest.Live().Client(), wildkey.Options{TTL: time.Hour})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -13,7 +13,7 @@ import (
 
 func Example() {
 	ctx := context.Background()
-	cache, err := wildkey.New(luatest.New().Client(), wildkey.Options{Namespace: "app", TTL: time.Hour})
+	cache, err := wildkey.New(luatest.Live().Client(), wildkey.Options{Namespace: "app", TTL: time.Hour})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func connect() (*redis.Client, error) {
 	url := os.Getenv("REDIS_URL")
 	if url == "" {
 		fmt.Println("On the embedded engine (set REDIS_URL for a server).")
-		return luatest.New().Client(), nil
+		return luatest.Live().Client(), nil
 	}
 	options, err := redis.ParseURL(url)
 	if err != nil {
