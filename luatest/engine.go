@@ -211,6 +211,9 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 	cmd, refused := lookup(args)
 	switch {
 	case refused != "" && cmd == nil:
+		if refused := notModelled(args); refused != "" {
+			return refused
+		}
 		return Error("ERR Unknown Redis command called from script")
 	case refused != "":
 		return Error("ERR Wrong number of args calling Redis command from script")
@@ -228,15 +231,20 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 // error of arity it returns the command too.
 func lookup(args []string) (*command, Error) {
 	cmd := commands[strings.ToLower(args[0])]
-	if cmd == nil {
-		return nil, unknownCommand(args)
+	isContainer := cmd != nil && cmd.subcommands != nil && len(args) > 1
+	if isContainer {
+		cmd = cmd.subcommands[strings.ToLower(args[1])]
 	}
-	if cmd.subcommands != nil && len(args) > 1 {
-		sub := cmd.subcommands[strings.ToLower(args[1])]
-		if sub == nil {
-			return nil, Error(oneLine("ERR unknown subcommand '" + head(args[1], 128) + "'. Try " + strings.ToUpper(args[0]) + " HELP."))
+	if cmd == nil {
+		refused := notModelled(args)
+		switch {
+		case refused != "":
+		case isContainer:
+			refused = unknownSubcommand(args)
+		default:
+			refused = unknownCommand(args)
 		}
-		cmd = sub
+		return nil, refused
 	}
 	if cmd.arity > 0 && len(args) != cmd.arity || len(args) < -cmd.arity {
 		return cmd, wrongArity(cmd.name)
@@ -246,6 +254,10 @@ func lookup(args []string) (*command, Error) {
 
 func wrongArity(name string) Error {
 	return Error("ERR wrong number of arguments for '" + name + "' command")
+}
+
+func unknownSubcommand(args []string) Error {
+	return Error(oneLine("ERR unknown subcommand '" + head(args[1], 128) + "'. Try " + strings.ToUpper(args[0]) + " HELP."))
 }
 
 func unknownCommand(args []string) Error {

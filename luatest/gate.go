@@ -73,8 +73,9 @@ func (e *Engine) SetDeclaredKeysOnly(only bool) {
 //
 // A new engine's user has "~* +@all". Rules about passwords, channels and
 // whether the user is on are accepted and change nothing. A rule that is
-// wrong, or names a command that the engine does not have, is an error, and so
-// is a selector in parentheses; the user is then as before.
+// wrong is an error, and so is a selector in parentheses; the user is then as
+// before. One about a command that Redis has and the engine has not is accepted
+// too, so that the rules of a server can be given as they are.
 func (e *Engine) SetUser(rules string) error {
 	u, err := newUser(rules)
 	if err != nil {

@@ -180,7 +180,7 @@ func TestSetUserRefusesWrongRules(t *testing.T) {
 	setUser("~* +@all -get")(e)
 	for _, rules := range []string{
 		"+nosuch", "+@nosuch", "-nosuch", "+config|nosuch", "+get|x", "%X~k", "%RR~k", "~* ~k", "allkeys %R~k", "get",
-		"(~k +get)", "+", "+@",
+		"(~k +get)", "+", "+@", "+acl|nosuch", "+acl|", "+lolwut|x",
 	} {
 		if err := e.SetUser(rules); err == nil {
 			t.Errorf("the rules %q are accepted", rules)
@@ -188,6 +188,8 @@ func TestSetUserRefusesWrongRules(t *testing.T) {
 	}
 	expect(t, e, Error("NOPERM this user has no permissions to run the 'get' command"), "GET", "k")
 	setUser("on nopass >secret resetchannels &* allkeys allcommands")(e)
+	expect(t, e, nil, "GET", "k")
+	setUser("~* +get -lolwut +acl|whoami +script|kill -@pubsub +GEOADD")(e)
 	expect(t, e, nil, "GET", "k")
 }
 
