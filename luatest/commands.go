@@ -13,8 +13,10 @@ const (
 	fast                        // of constant or logarithmic time
 	noAuth                      // allowed to every user
 	dangerous                   // in the ACL category of that name, admin apart
+	blocking                    // may wait for a key
+	pubSub                      // sends messages or receives them
 	reads                       // shows what its keys hold
-	updates                     // changes its keys, or may, without being a write itself
+	updates                     // changes its keys, or may, where being a write does not say so
 )
 
 // command is one entry of the command table.
@@ -31,47 +33,68 @@ type command struct {
 	firstKey, lastKey, keyStep int
 	// keyCount is the position of the argument that says how many keys follow it.
 	keyCount int
-	// readsIf, where not nil, says whether these arguments make the command
-	// show what its keys hold.
-	readsIf     func(args []string) bool
+	// target is the position of a key that is only written, from what the others
+	// hold. Those are not written then, unless the command updates them.
+	target int
+	// needs, where not nil, is what these arguments make the keys have to permit.
+	needs       func(args []string) permission
 	subcommands map[string]*command
 	run         func(e *Engine, args []string) any
 }
 
-// keysOf returns the arguments that are keys: none when there are too few
-// arguments for the positions.
-func (c *command) keysOf(args []string) []string {
-	first, last, step := c.firstKey, c.lastKey, c.keyStep
+// keyPositions returns where among the arguments the keys are: nowhere when
+// there are too few arguments for the positions.
+func (c *command) keyPositions(args []string) []int {
+	var positions []int
+	if c.firstKey > 0 {
+		last := c.lastKey
+		if last < 0 {
+			last += len(args)
+		}
+		if last >= len(args) {
+			return nil
+		}
+		for i := c.firstKey; i <= last; i += c.keyStep {
+			positions = append(positions, i)
+		}
+	}
 	if c.keyCount > 0 {
 		if len(args) <= c.keyCount {
 			return nil
 		}
 		n, ok := parseInt(args[c.keyCount])
-		if !ok || n < 0 || n > int64(len(args)-c.keyCount-1) {
+		if !ok || n < 1 || n > int64(len(args)-c.keyCount-1) {
 			return nil
 		}
-		first, last, step = c.keyCount+1, c.keyCount+int(n), 1
+		for i := range int(n) {
+			positions = append(positions, c.keyCount+1+i)
+		}
 	}
-	if last < 0 {
-		last += len(args)
-	}
-	if first == 0 || last >= len(args) {
-		return nil
-	}
+	return positions
+}
+
+// keysOf returns the arguments that are keys.
+func (c *command) keysOf(args []string) []string {
 	var keys []string
-	for i := first; i <= last; i += step {
-		keys = append(keys, args[i])
+	for _, at := range c.keyPositions(args) {
+		keys = append(keys, args[at])
 	}
 	return keys
 }
 
-// permission is what the command's keys must permit when it has these arguments.
-func (c *command) permission(args []string) permission {
+// permission is what the key at a position must permit.
+func (c *command) permission(args []string, at int) permission {
+	if c.needs != nil {
+		return c.needs(args)
+	}
+	if c.target > 0 && at == c.target {
+		return mayWrite
+	}
 	var needed permission
-	if c.flags&reads != 0 || c.readsIf != nil && c.readsIf(args) {
+	if c.flags&reads != 0 {
 		needed |= mayRead
 	}
-	if c.flags&(write|updates) != 0 {
+	if c.flags&updates != 0 || c.flags&write != 0 && c.target == 0 {
 		needed |= mayWrite
 	}
 	return needed
@@ -88,6 +111,8 @@ func (c *command) inCategory(category string) bool {
 		return c.flags&admin != 0
 	case "dangerous":
 		return c.flags&(dangerous|admin) != 0
+	case "blocking":
+		return c.flags&blocking != 0
 	case "fast":
 		return c.flags&fast != 0
 	case "slow":
@@ -112,7 +137,7 @@ func init() {
 	} {
 		for _, c := range group.commands {
 			commands[c.name] = c
-			if c.subcommands == nil {
+			if c.run != nil {
 				c.category = group.category
 			}
 			for _, sub := range c.subcommands {

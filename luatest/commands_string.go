@@ -10,7 +10,7 @@ import (
 var stringCommands = []*command{
 	oneKey("get", 2, readOnly|fast|reads, cmdGet),
 	{
-		name: "set", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: 1, keyStep: 1, readsIf: setGets, run: cmdSet,
+		name: "set", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: 1, keyStep: 1, needs: setNeeds, run: cmdSet,
 	},
 	oneKey("setnx", 3, write|denyOOM|fast, cmdSetNX),
 	oneKey("setex", 4, write|denyOOM, cmdSetEX),
@@ -71,10 +71,14 @@ func (l lifetime) deadline(now int64, command string) (int64, Error) {
 
 func (e *entry) expire(at int64) { e.expires, e.expireAt = true, at }
 
-// setGets reports whether SET replies with the old value.
-func setGets(args []string) bool {
+// setNeeds is what the key of SET must permit: it is read only to reply with
+// the old value.
+func setNeeds(args []string) permission {
 	options := args[min(3, len(args)):]
-	return slices.ContainsFunc(options, func(option string) bool { return strings.EqualFold(option, "GET") })
+	if slices.ContainsFunc(options, func(option string) bool { return strings.EqualFold(option, "GET") }) {
+		return mayRead | mayWrite
+	}
+	return mayWrite
 }
 
 func cmdSet(e *Engine, args []string) any {

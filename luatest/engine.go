@@ -79,7 +79,8 @@ func New() *Engine {
 }
 
 // Do runs one command as a client would, and returns its reply: nil, an int64,
-// a string, a Status, an Error, or an []any of these.
+// a string, a Status, an Error, or an []any of these. Where Redis replies with
+// a null array, which is not the same as null, it is a nil []any.
 func (e *Engine) Do(args ...string) any {
 	e.mu.Lock()
 	defer e.mu.Unlock()

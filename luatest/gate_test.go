@@ -202,7 +202,7 @@ func TestCommandInfo(t *testing.T) {
 		client := server.Client(t)
 		known := map[string]flags{
 			"write": write, "readonly": readOnly, "denyoom": denyOOM, "noscript": noScript, "admin": admin, "fast": fast,
-			"no_auth": noAuth,
+			"no_auth": noAuth, "blocking": blocking, "pubsub": pubSub,
 		}
 		// These say when a server that loads, is stale or is busy runs a command,
 		// and what MONITOR shows. The engine is never any of that.
@@ -259,26 +259,31 @@ func checkKeySpecs(t *testing.T, cmd *command, specs []any) {
 		}
 		return
 	}
-	spec := specs[0].(map[any]any)
-	var want permission
-	for _, flag := range spec["flags"].([]any) {
-		switch flag {
-		case "access":
-			want |= mayRead
-		case "insert", "update", "delete":
-			want |= mayWrite
+	for _, spec := range specs {
+		spec := spec.(map[any]any)
+		at := int(spec["begin_search"].(map[any]any)["spec"].(map[any]any)["index"].(int64))
+		var want permission
+		for _, flag := range spec["flags"].([]any) {
+			switch flag {
+			case "access":
+				want |= mayRead
+			case "insert", "update", "delete":
+				want |= mayWrite
+			}
+		}
+		if slices.Contains(spec["flags"].([]any), any("variable_flags")) {
+			if cmd.needs == nil {
+				t.Errorf("%s: what it does with its keys depends on its arguments", cmd.name)
+			}
+		} else if got := cmd.permission([]string{cmd.name}, at); got != want {
+			t.Errorf("%s: the permission for its key at %d is %b, want %b", cmd.name, at, got, want)
+		}
+		byNumber := spec["find_keys"].(map[any]any)["type"] == "keynum"
+		if byNumber != (cmd.keyCount == at) {
+			t.Errorf("%s: the keys at %d are found by their number is %v, want %v", cmd.name, at, !byNumber, byNumber)
 		}
 	}
-	if slices.Contains(spec["flags"].([]any), any("variable_flags")) {
-		if cmd.readsIf == nil {
-			t.Errorf("%s: what it does with its keys depends on its arguments", cmd.name)
-		}
-		want &^= mayRead
-	}
-	if got := cmd.permission([]string{cmd.name}); got != want || len(specs) != 1 {
-		t.Errorf("%s: the permission for its keys is %b, want %b of %d specs", cmd.name, got, want, len(specs))
-	}
-	if found := spec["find_keys"].(map[any]any)["type"]; (found == "keynum") != (cmd.keyCount > 0) {
-		t.Errorf("%s: keys are found by %v", cmd.name, found)
+	if len(specs) > 1 != (cmd.target > 0) {
+		t.Errorf("%s has a key that is only written is %v, want %v", cmd.name, cmd.target > 0, len(specs) > 1)
 	}
 }

@@ -47,10 +47,10 @@ func (u *user) check(cmd *command, args []string) verdict {
 	if u.allKeys {
 		return allowed
 	}
-	needed := cmd.permission(args)
-	for _, key := range cmd.keysOf(args) {
+	for _, at := range cmd.keyPositions(args) {
+		needed := cmd.permission(args, at)
 		if !slices.ContainsFunc(u.patterns, func(p keyPattern) bool {
-			return p.permits&needed == needed && globMatch(p.glob, key)
+			return p.permits&needed == needed && globMatch(p.glob, args[at])
 		}) {
 			return deniedKey
 		}
