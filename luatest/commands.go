@@ -13,10 +13,9 @@ const (
 	fast                        // of constant or logarithmic time
 	noAuth                      // allowed to every user
 	dangerous                   // in the ACL category of that name, admin apart
-	blocking                    // may wait for a key
-	pubSub                      // sends messages or receives them
 	reads                       // shows what its keys hold
-	updates                     // changes its keys, or may, where being a write does not say so
+	updates                     // changes its keys, or may, without being a write itself
+	blocking                    // may keep a client waiting
 )
 
 // command is one entry of the command table.
@@ -32,32 +31,22 @@ type command struct {
 	// firstKey 0 there are none.
 	firstKey, lastKey, keyStep int
 	// keyCount is the position of the argument that says how many keys follow it.
+	// A firstKey beside it is one more key, before those.
 	keyCount int
-	// target is the position of a key that is only written, from what the others
-	// hold. Those are not written then, unless the command updates them.
-	target int
+	// perKey is what each key must permit where that differs: the last one goes
+	// for all further keys too. Without it the flags say it for all keys.
+	perKey []permission
 	// needs, where not nil, is what these arguments make the keys have to permit.
 	needs       func(args []string) permission
 	subcommands map[string]*command
 	run         func(e *Engine, args []string) any
 }
 
-// keyPositions returns where among the arguments the keys are: nowhere when
-// there are too few arguments for the positions.
-func (c *command) keyPositions(args []string) []int {
-	var positions []int
-	if c.firstKey > 0 {
-		last := c.lastKey
-		if last < 0 {
-			last += len(args)
-		}
-		if last >= len(args) {
-			return nil
-		}
-		for i := c.firstKey; i <= last; i += c.keyStep {
-			positions = append(positions, i)
-		}
-	}
+// keysOf returns the arguments that are keys: none when there are too few
+// arguments for the positions.
+func (c *command) keysOf(args []string) []string {
+	var keys []string
+	first, last, step := c.firstKey, c.lastKey, c.keyStep
 	if c.keyCount > 0 {
 		if len(args) <= c.keyCount {
 			return nil
@@ -66,35 +55,37 @@ func (c *command) keyPositions(args []string) []int {
 		if !ok || n < 1 || n > int64(len(args)-c.keyCount-1) {
 			return nil
 		}
-		for i := range int(n) {
-			positions = append(positions, c.keyCount+1+i)
+		if first > 0 {
+			keys = append(keys, args[first])
 		}
+		first, last, step = c.keyCount+1, c.keyCount+int(n), 1
 	}
-	return positions
-}
-
-// keysOf returns the arguments that are keys.
-func (c *command) keysOf(args []string) []string {
-	var keys []string
-	for _, at := range c.keyPositions(args) {
-		keys = append(keys, args[at])
+	if last < 0 {
+		last += len(args)
+	}
+	if first == 0 || last >= len(args) {
+		return nil
+	}
+	for i := first; i <= last; i += step {
+		keys = append(keys, args[i])
 	}
 	return keys
 }
 
-// permission is what the key at a position must permit.
-func (c *command) permission(args []string, at int) permission {
+// permission is what the command's key at a position among its keys must permit
+// when it has these arguments.
+func (c *command) permission(args []string, position int) permission {
+	if c.perKey != nil {
+		return c.perKey[min(position, len(c.perKey)-1)]
+	}
 	if c.needs != nil {
 		return c.needs(args)
-	}
-	if c.target > 0 && at == c.target {
-		return mayWrite
 	}
 	var needed permission
 	if c.flags&reads != 0 {
 		needed |= mayRead
 	}
-	if c.flags&updates != 0 || c.flags&write != 0 && c.target == 0 {
+	if c.flags&(write|updates) != 0 {
 		needed |= mayWrite
 	}
 	return needed
@@ -111,12 +102,12 @@ func (c *command) inCategory(category string) bool {
 		return c.flags&admin != 0
 	case "dangerous":
 		return c.flags&(dangerous|admin) != 0
-	case "blocking":
-		return c.flags&blocking != 0
 	case "fast":
 		return c.flags&fast != 0
 	case "slow":
 		return c.flags&fast == 0
+	case "blocking":
+		return c.flags&blocking != 0
 	}
 	return c.category == category
 }
@@ -133,11 +124,12 @@ func init() {
 		commands []*command
 	}{
 		{"", serverCommands}, {"connection", connectionCommands}, {"scripting", scriptCommands}, {"keyspace", keyCommands},
-		{"string", stringCommands}, {"sortedset", zsetCommands}, {"hash", hashCommands},
+		{"string", stringCommands}, {"bitmap", bitCommands},
+		{"sortedset", zsetCommands}, {"sortedset", zpopCommands}, {"sortedset", zstoreCommands}, {"hash", hashCommands},
 	} {
 		for _, c := range group.commands {
 			commands[c.name] = c
-			if c.run != nil {
+			if c.subcommands == nil {
 				c.category = group.category
 			}
 			for _, sub := range c.subcommands {
@@ -155,6 +147,14 @@ func oneKey(name string, arity int, flags flags, run func(*Engine, []string) any
 // manyKeys describes a command all of whose arguments are keys.
 func manyKeys(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
 	return &command{name: name, arity: arity, flags: flags, firstKey: 1, lastKey: -1, keyStep: 1, run: run}
+}
+
+// moves describes a command that moves what its first key holds to its second.
+func moves(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
+	return &command{
+		name: name, arity: arity, flags: flags, firstKey: 1, lastKey: 2, keyStep: 1, run: run,
+		perKey: []permission{mayRead | mayWrite, mayWrite},
+	}
 }
 
 // noKey describes a command without keys.

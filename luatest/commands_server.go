@@ -7,6 +7,7 @@ import (
 
 var serverCommands = []*command{
 	noKey("time", 1, fast, cmdTime),
+	memoryCommand,
 	container("cluster", map[string]*command{
 		"keyslot": noKey("", 3, 0, func(_ *Engine, args []string) any { return int64(Slot(args[2])) }),
 	}),

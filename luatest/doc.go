@@ -33,14 +33,19 @@
 //
 // Commands have the options, arities and errors of Redis:
 //
-//	server     CLIENT CLUSTER CONFIG DBSIZE ECHO FLUSHALL FLUSHDB HELLO PING SELECT TIME
-//	keys       DEL EXISTS EXPIRE EXPIREAT EXPIRETIME KEYS PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PTTL SCAN TTL TYPE
-//	keys       UNLINK
-//	strings    APPEND DECR DECRBY GET GETDEL GETEX INCR INCRBY MGET MSET PSETEX SET SETEX SETNX STRLEN
-//	zsets      ZADD ZCARD ZCOUNT ZINCRBY ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE
-//	zsets      ZRANK ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK
-//	zsets      ZSCAN ZSCORE
-//	hashes     HDEL HEXISTS HGET HGETALL HINCRBY HLEN HMGET HSET
+//	server     CLIENT CLUSTER CONFIG DBSIZE ECHO FLUSHALL FLUSHDB HELLO MEMORY PING SELECT
+//	server     TIME
+//	keys       COPY DEL EXISTS EXPIRE EXPIREAT EXPIRETIME KEYS OBJECT PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PTTL
+//	keys       RANDOMKEY RENAME RENAMENX SCAN TOUCH TTL TYPE UNLINK
+//	strings    APPEND DECR DECRBY GET GETDEL GETEX GETRANGE GETSET INCR INCRBY INCRBYFLOAT MGET MSET MSETNX
+//	strings    PSETEX SET SETEX SETNX SETRANGE STRLEN SUBSTR
+//	bits       BITCOUNT BITFIELD BITFIELD_RO BITOP BITPOS GETBIT SETBIT
+//	zsets      BZMPOP BZPOPMAX BZPOPMIN ZADD ZCARD ZCOUNT ZDIFF ZDIFFSTORE ZINCRBY ZINTER ZINTERCARD ZINTERSTORE
+//	zsets      ZLEXCOUNT ZMPOP ZMSCORE ZPOPMAX ZPOPMIN ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANGESTORE
+//	zsets      ZRANK ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX
+//	zsets      ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION ZUNIONSTORE
+//	hashes     HDEL HEXISTS HGET HGETALL HINCRBY HINCRBYFLOAT HKEYS HLEN HMGET HMSET HRANDFIELD HSCAN HSET HSETNX
+//	hashes     HSTRLEN HVALS
 //	scripts    EVAL EVALSHA EVALSHA_RO EVAL_RO SCRIPT
 //
 // And around them:
@@ -53,8 +58,9 @@
 //     permission ([Engine.SetUser]).
 //   - What a test asks for: failing calls ([Engine.FailCall]), a limit to their
 //     number ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
-//   - SCAN and ZSCAN may return an element twice when a table shrinks in the
-//     middle of a walk.
+//   - SCAN, HSCAN and ZSCAN may return an element twice when a table shrinks in
+//     the middle of a walk.
+//   - INCRBYFLOAT and HINCRBYFLOAT calculate with the 80-bit numbers of amd64.
 //   - The settings of cjson, and the state of math.random, last from one script
 //     to the next, until SCRIPT FLUSH. Those of a clone start anew.
 //
@@ -80,7 +86,10 @@
 //	SCRIPT KILL                            | ERR luatest: the command SCRIPT KILL of Redis is not modelled
 //	CLUSTER RESET                          | ERR luatest: the command CLUSTER RESET of Redis is not modelled
 //	ACL WHOAMI                             | ERR luatest: the command ACL WHOAMI of Redis is not modelled
+//	OBJECT IDLETIME key                    | ERR luatest: the command OBJECT IDLETIME of Redis is not modelled
+//	BZPOPMIN zset 0                        | blocking is not modelled
 //	SELECT 1                               | ERR DB index is out of range
+//	COPY key another DB 1                  | ERR DB index is out of range
 //	HELLO 3                                | NOPROTO
 //	return redis.call('SORT', 'list')      | ERR luatest: the command SORT of Redis is not modelled
 //	redis.setresp(3)                       | ERR luatest: RESP3 is not modelled
@@ -97,8 +106,9 @@
 //
 //   - A user has no selectors, and [Engine.SetUser] is for all connections.
 //   - Nothing is replicated and there is no append-only file: redis.set_repl and
-//     redis.replicate_commands check their arguments and do nothing. INFO's
-//     counts of errors, calls and memory are not kept.
+//     redis.replicate_commands check their arguments and do nothing.
+//   - INFO's counts of errors, calls and memory are not kept. MEMORY USAGE grows
+//     with what is stored and is no measurement.
 //   - The time that a script takes: one that never ends is ended after a number
 //     of instructions ([Engine.SetMaxInstructions]), whatever it has written.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
@@ -106,7 +116,7 @@
 //   - Ranges by member over a set whose scores differ, which Redis leaves open.
 //   - collectgarbage("count") and gcinfo report a use that does not vary, and
 //     math.random starts from the same seed in each engine, as do the choices
-//     of ZRANDMEMBER ([Engine.SetRandomSeed]).
+//     of ZRANDMEMBER, HRANDFIELD and RANDOMKEY ([Engine.SetRandomSeed]).
 //
 // Scripts run on gopher-lua, and it shows in these places: a script on the left,
 // then what Redis answers, then what the engine does.

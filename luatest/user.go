@@ -47,10 +47,10 @@ func (u *user) check(cmd *command, args []string) verdict {
 	if u.allKeys {
 		return allowed
 	}
-	for _, at := range cmd.keyPositions(args) {
-		needed := cmd.permission(args, at)
+	for position, key := range cmd.keysOf(args) {
+		needed := cmd.permission(args, position)
 		if !slices.ContainsFunc(u.patterns, func(p keyPattern) bool {
-			return p.permits&needed == needed && globMatch(p.glob, args[at])
+			return p.permits&needed == needed && globMatch(p.glob, key)
 		}) {
 			return deniedKey
 		}

@@ -31,8 +31,7 @@ func AppendReply(dst []byte, reply any) []byte {
 		dst = append(dst, oneLine(string(r))...)
 	case []any:
 		if r == nil {
-			dst = append(dst, "*-1"...)
-			break
+			return append(dst, "*-1\r\n"...)
 		}
 		dst = append(dst, '*')
 		dst = strconv.AppendInt(dst, int64(len(r)), 10)
