@@ -16,6 +16,7 @@ const (
 	reads                       // shows what its keys hold
 	updates                     // changes its keys, or may, without being a write itself
 	blocking                    // may keep a client waiting
+	pubSub                      // sends messages or receives them
 )
 
 // command is one entry of the command table.
@@ -37,7 +38,9 @@ type command struct {
 	// for all further keys too. Without it the flags say it for all keys.
 	perKey []permission
 	// needs, where not nil, is what these arguments make the keys have to permit.
-	needs       func(args []string) permission
+	needs func(args []string) permission
+	// channels is true when what stands where keys do are channels.
+	channels    bool
 	subcommands map[string]*command
 	run         func(e *Engine, args []string) any
 }
@@ -45,6 +48,9 @@ type command struct {
 // keysOf returns the arguments that are keys: none when there are too few
 // arguments for the positions.
 func (c *command) keysOf(args []string) []string {
+	if c.channels {
+		return nil
+	}
 	var keys []string
 	first, last, step := c.firstKey, c.lastKey, c.keyStep
 	if c.keyCount > 0 {
@@ -124,12 +130,12 @@ func init() {
 		commands []*command
 	}{
 		{"", serverCommands}, {"connection", connectionCommands}, {"scripting", scriptCommands}, {"keyspace", keyCommands},
-		{"string", stringCommands}, {"bitmap", bitCommands},
+		{"string", stringCommands}, {"bitmap", bitCommands}, {"pubsub", pubSubCommands},
 		{"sortedset", zsetCommands}, {"sortedset", zpopCommands}, {"sortedset", zstoreCommands}, {"hash", hashCommands},
 	} {
 		for _, c := range group.commands {
 			commands[c.name] = c
-			if c.subcommands == nil {
+			if c.run != nil {
 				c.category = group.category
 			}
 			for _, sub := range c.subcommands {

@@ -33,8 +33,8 @@
 //
 // Commands have the options, arities and errors of Redis:
 //
-//	server     CLIENT CLUSTER CONFIG DBSIZE ECHO FLUSHALL FLUSHDB HELLO MEMORY PING SELECT
-//	server     TIME
+//	server     CLIENT CLUSTER COMMAND CONFIG DBSIZE ECHO FLUSHALL FLUSHDB HELLO INFO MEMORY PING PUBLISH SELECT
+//	server     SPUBLISH TIME
 //	keys       COPY DEL EXISTS EXPIRE EXPIREAT EXPIRETIME KEYS OBJECT PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PTTL
 //	keys       RANDOMKEY RENAME RENAMENX SCAN TOUCH TTL TYPE UNLINK
 //	strings    APPEND DECR DECRBY GET GETDEL GETEX GETRANGE GETSET INCR INCRBY INCRBYFLOAT MGET MSET MSETNX
@@ -107,8 +107,12 @@
 //   - A user has no selectors, and [Engine.SetUser] is for all connections.
 //   - Nothing is replicated and there is no append-only file: redis.set_repl and
 //     redis.replicate_commands check their arguments and do nothing.
-//   - INFO's counts of errors, calls and memory are not kept. MEMORY USAGE grows
-//     with what is stored and is no measurement.
+//   - INFO has only what the engine knows, and no counts of calls or errors. Its
+//     used_memory, and MEMORY USAGE, grow with what is stored and are no measurement.
+//   - COMMAND is about the engine's own commands. It leaves out their tips and
+//     specifications of keys, and COMMAND DOCS has nothing to say.
+//   - Nobody can subscribe: PUBLISH reaches nobody, and the channels that a user
+//     may use, or that a cluster has in another slot, are not looked at.
 //   - The time that a script takes: one that never ends is ended after a number
 //     of instructions ([Engine.SetMaxInstructions]), whatever it has written.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on

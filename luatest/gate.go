@@ -189,7 +189,7 @@ func (g *gate) script(run *scriptRun, cmd *command, args []string) Error {
 		return "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"
 	}
 	switch {
-	case run.readOnly && cmd.flags&write != 0:
+	case run.readOnly && cmd.flags&(write|pubSub) != 0: // what is published goes to replicas too
 		return "ERR Write commands are not allowed from read-only scripts."
 	case g.replica && cmd.flags&write != 0:
 		return errReplica

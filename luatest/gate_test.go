@@ -202,7 +202,7 @@ func TestCommandInfo(t *testing.T) {
 		client := server.Client(t)
 		known := map[string]flags{
 			"write": write, "readonly": readOnly, "denyoom": denyOOM, "noscript": noScript, "admin": admin, "fast": fast,
-			"no_auth": noAuth, "blocking": blocking,
+			"no_auth": noAuth, "blocking": blocking, "pubsub": pubSub,
 		}
 		// These say when a server that loads, is stale or is busy runs a command,
 		// and what MONITOR shows. The engine is never any of that.
@@ -284,5 +284,8 @@ func checkKeySpecs(t *testing.T, cmd *command, specs []any) {
 	last := specs[len(specs)-1].(map[any]any)
 	if found := last["find_keys"].(map[any]any)["type"]; (found == "keynum") != (cmd.keyCount > 0) {
 		t.Errorf("%s: keys are found by %v", cmd.name, found)
+	}
+	if isChannel := slices.Contains(last["flags"].([]any), any("not_key")); isChannel != cmd.channels {
+		t.Errorf("%s has channels for keys is %v, want %v", cmd.name, cmd.channels, isChannel)
 	}
 }
