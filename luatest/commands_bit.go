@@ -227,7 +227,7 @@ func cmdBitOp(e *Engine, args []string) any {
 	}
 	result := grown(operands[0], size)
 	if operation == "NOT" {
-		operands = append(operands, "")
+		operands = append(operands, "") // NOT has one operand, and looks at no other
 	}
 	for _, operand := range operands[1:] {
 		for i, b := range grown(operand, size) {

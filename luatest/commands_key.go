@@ -206,27 +206,33 @@ func cmdRenameNX(e *Engine, args []string) any {
 }
 
 func cmdCopy(e *Engine, args []string) any {
+	const databases = 16 // of a server, of which the engine has the first
 	var replace bool
+	var to int64
 	for i := 3; i < len(args); i++ {
 		switch option := strings.ToUpper(args[i]); {
 		case option == "REPLACE":
 			replace = true
 		case option == "DB" && i+1 < len(args):
 			i++
-			db, ok := parseInt(args[i])
+			var ok bool
+			to, ok = parseInt(args[i])
 			switch {
 			case !ok:
 				return errNotInt
-			case db < math.MinInt32 || db > math.MaxInt32:
+			case to < math.MinInt32 || to > math.MaxInt32:
 				return Error("ERR value is out of range, value must between -2147483648 and 2147483647")
-			case db != 0:
+			case to != 0 && !e.gate.cluster, to < 0 || to >= databases:
 				return Error("ERR DB index is out of range")
 			}
 		default:
 			return errSyntax
 		}
 	}
-	if args[1] == args[2] {
+	switch {
+	case to != 0:
+		return Error("ERR Copying to another database is not allowed in cluster mode")
+	case args[1] == args[2]:
 		return Error("ERR source and destination objects are the same")
 	}
 	source := e.keys.find(args[1])

@@ -161,11 +161,13 @@ func (e *Engine) bzpop(args []string, greatest bool) any {
 	return append([]any{key}, membersReply(popped, true)...)
 }
 
+const errBlocking Error = "ERR luatest: blocking is not modelled"
+
 // orWait is the reply of a command that would wait when it has nothing to reply,
 // which a script never does.
 func (e *Engine) orWait(reply any) any {
 	if items, isArray := reply.([]any); isArray && items == nil && !e.inScript {
-		return Error("ERR luatest: a client that would have to wait: blocking is not modelled")
+		return errBlocking
 	}
 	return reply
 }

@@ -231,7 +231,9 @@ func TestClusterAgainstServer(t *testing.T) {
 			{"EVAL", "redis.pcall('SET', 's', '1') return redis.call('SET', 't', '1')", "1", "t"},
 			{"EVAL_RO", "return redis.call('SET', 's', '1')", "1", "t"}, {"EVAL", "return redis.call('ECHO', 's')", "1", "t"},
 			{"EVAL", "return 1", "x", "t", "s"}, {"EVAL", "return 1", "9", "t", "s"},
-			{"SELECT", "0"}, {"SELECT", "99"}, {"GET", "t"},
+			{"SELECT", "0"}, {"SELECT", "99"}, {"GET", "t"}, {"RENAME", "t", "s"}, {"COPY", "t", "{t}x", "DB", "0"},
+			{"COPY", "t", "{t}x", "DB", "1"}, {"COPY", "t", "{t}x", "DB", "99"}, {"COPY", "t", "{t}y", "DB", "1", "no"},
+			{"ZUNIONSTORE", "s", "1", "t"}, {"ZUNIONSTORE", "t", "1", "{t}z"}, {"BITOP", "NOT", "t", "s"},
 		} {
 			got, want := string(luatest.AppendReply(nil, engine.Do(args...))), user.do(t, args...)
 			if got != want {
