@@ -15,6 +15,8 @@ const (
 	dangerous                   // in the ACL category of that name, admin apart
 	reads                       // shows what its keys hold
 	updates                     // changes its keys, or may, without being a write itself
+	blocking                    // may keep a client waiting
+	pubSub                      // sends messages or receives them
 )
 
 // command is one entry of the command table.
@@ -30,10 +32,15 @@ type command struct {
 	// firstKey 0 there are none.
 	firstKey, lastKey, keyStep int
 	// keyCount is the position of the argument that says how many keys follow it.
+	// A firstKey beside it is one more key, before those.
 	keyCount int
-	// readsIf, where not nil, says whether these arguments make the command
-	// show what its keys hold.
-	readsIf     func(args []string) bool
+	// perKey is what each key must permit where that differs: the last one goes
+	// for all further keys too. Without it the flags say it for all keys.
+	perKey []permission
+	// needs, where not nil, is what these arguments make the keys have to permit.
+	needs func(args []string) permission
+	// channels is true when what stands where keys do are channels.
+	channels    bool
 	subcommands map[string]*command
 	run         func(e *Engine, args []string) any
 }
@@ -41,14 +48,21 @@ type command struct {
 // keysOf returns the arguments that are keys: none when there are too few
 // arguments for the positions.
 func (c *command) keysOf(args []string) []string {
+	if c.channels {
+		return nil
+	}
+	var keys []string
 	first, last, step := c.firstKey, c.lastKey, c.keyStep
 	if c.keyCount > 0 {
 		if len(args) <= c.keyCount {
 			return nil
 		}
 		n, ok := parseInt(args[c.keyCount])
-		if !ok || n < 0 || n > int64(len(args)-c.keyCount-1) {
+		if !ok || n < 1 || n > int64(len(args)-c.keyCount-1) {
 			return nil
+		}
+		if first > 0 {
+			keys = append(keys, args[first])
 		}
 		first, last, step = c.keyCount+1, c.keyCount+int(n), 1
 	}
@@ -58,17 +72,23 @@ func (c *command) keysOf(args []string) []string {
 	if first == 0 || last >= len(args) {
 		return nil
 	}
-	var keys []string
 	for i := first; i <= last; i += step {
 		keys = append(keys, args[i])
 	}
 	return keys
 }
 
-// permission is what the command's keys must permit when it has these arguments.
-func (c *command) permission(args []string) permission {
+// permission is what the command's key at a position among its keys must permit
+// when it has these arguments.
+func (c *command) permission(args []string, position int) permission {
+	if c.perKey != nil {
+		return c.perKey[min(position, len(c.perKey)-1)]
+	}
+	if c.needs != nil {
+		return c.needs(args)
+	}
 	var needed permission
-	if c.flags&reads != 0 || c.readsIf != nil && c.readsIf(args) {
+	if c.flags&reads != 0 {
 		needed |= mayRead
 	}
 	if c.flags&(write|updates) != 0 {
@@ -92,6 +112,8 @@ func (c *command) inCategory(category string) bool {
 		return c.flags&fast != 0
 	case "slow":
 		return c.flags&fast == 0
+	case "blocking":
+		return c.flags&blocking != 0
 	}
 	return c.category == category
 }
@@ -108,11 +130,12 @@ func init() {
 		commands []*command
 	}{
 		{"", serverCommands}, {"connection", connectionCommands}, {"scripting", scriptCommands}, {"keyspace", keyCommands},
-		{"string", stringCommands}, {"sortedset", zsetCommands}, {"hash", hashCommands}, {"transaction", transactionCommands},
+		{"string", stringCommands}, {"bitmap", bitCommands}, {"pubsub", pubSubCommands}, {"transaction", transactionCommands},
+		{"sortedset", zsetCommands}, {"sortedset", zpopCommands}, {"sortedset", zstoreCommands}, {"hash", hashCommands},
 	} {
 		for _, c := range group.commands {
 			commands[c.name] = c
-			if c.subcommands == nil {
+			if c.run != nil {
 				c.category = group.category
 			}
 			for _, sub := range c.subcommands {
@@ -130,6 +153,14 @@ func oneKey(name string, arity int, flags flags, run func(*Engine, []string) any
 // manyKeys describes a command all of whose arguments are keys.
 func manyKeys(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
 	return &command{name: name, arity: arity, flags: flags, firstKey: 1, lastKey: -1, keyStep: 1, run: run}
+}
+
+// moves describes a command that moves what its first key holds to its second.
+func moves(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
+	return &command{
+		name: name, arity: arity, flags: flags, firstKey: 1, lastKey: 2, keyStep: 1, run: run,
+		perKey: []permission{mayRead | mayWrite, mayWrite},
+	}
 }
 
 // noKey describes a command without keys.

@@ -2,6 +2,7 @@ package luatest
 
 import (
 	"math"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 )
@@ -21,6 +22,15 @@ var keyCommands = []*command{
 	oneKey("pexpiretime", 2, readOnly|fast|reads, cmdTTL),
 	oneKey("persist", 2, write|fast, cmdPersist),
 	noKey("keys", 2, readOnly|dangerous, cmdKeys),
+	moves("rename", 3, write, cmdRename),
+	moves("renamenx", 3, write|fast, cmdRenameNX),
+	{
+		name: "copy", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: 2, keyStep: 1,
+		perKey: []permission{mayRead, mayWrite}, run: cmdCopy,
+	},
+	manyKeys("touch", -2, readOnly|fast, cmdExists),
+	noKey("randomkey", 1, readOnly, cmdRandomKey),
+	objectCommand,
 	noKey("dbsize", 1, readOnly|fast, func(e *Engine, _ []string) any { return int64(e.keys.keys.len()) }),
 	noKey("flushall", -1, write|dangerous, cmdFlush),
 	noKey("flushdb", -1, write|dangerous, cmdFlush),
@@ -154,6 +164,83 @@ func cmdKeys(e *Engine, args []string) any {
 		}
 	}
 	return found
+}
+
+// cmdRandomKey removes the expired keys that it chooses, as Redis does.
+func cmdRandomKey(e *Engine, _ []string) any {
+	names := e.keys.keys.names()
+	for _, at := range rand.New(&e.random).Perm(len(names)) {
+		if e.keys.find(names[at]) != nil {
+			return names[at]
+		}
+	}
+	return nil
+}
+
+// move gives what from holds, with its expiry, the name to.
+func (k *keyspace) move(from, to string) {
+	moved := k.find(from)
+	k.keys.delete(from)
+	k.keys.set(to, moved)
+}
+
+const errNoSuchKey Error = "ERR no such key"
+
+func cmdRename(e *Engine, args []string) any {
+	if e.keys.find(args[1]) == nil {
+		return errNoSuchKey
+	}
+	e.keys.move(args[1], args[2])
+	return Status("OK")
+}
+
+func cmdRenameNX(e *Engine, args []string) any {
+	switch {
+	case e.keys.find(args[1]) == nil:
+		return errNoSuchKey
+	case e.keys.find(args[2]) != nil:
+		return int64(0)
+	}
+	e.keys.move(args[1], args[2])
+	return int64(1)
+}
+
+func cmdCopy(e *Engine, args []string) any {
+	const databases = 16 // of a server, of which the engine has the first
+	var replace bool
+	var to int64
+	for i := 3; i < len(args); i++ {
+		switch option := strings.ToUpper(args[i]); {
+		case option == "REPLACE":
+			replace = true
+		case option == "DB" && i+1 < len(args):
+			i++
+			var ok bool
+			to, ok = parseInt(args[i])
+			switch {
+			case !ok:
+				return errNotInt
+			case to < math.MinInt32 || to > math.MaxInt32:
+				return Error("ERR value is out of range, value must between -2147483648 and 2147483647")
+			case to != 0 && !e.gate.cluster, to < 0 || to >= databases:
+				return Error("ERR DB index is out of range")
+			}
+		default:
+			return errSyntax
+		}
+	}
+	switch {
+	case to != 0:
+		return Error("ERR Copying to another database is not allowed in cluster mode")
+	case args[1] == args[2]:
+		return Error("ERR source and destination objects are the same")
+	}
+	source := e.keys.find(args[1])
+	if source == nil || e.keys.find(args[2]) != nil && !replace {
+		return int64(0)
+	}
+	e.keys.keys.set(args[2], source.clone())
+	return int64(1)
 }
 
 // scanOptions are what may follow the cursor of SCAN and ZSCAN.

@@ -7,6 +7,8 @@ import (
 
 var serverCommands = []*command{
 	noKey("time", 1, fast, cmdTime),
+	noKey("info", -1, dangerous, cmdInfo),
+	memoryCommand,
 	container("cluster", map[string]*command{
 		"keyslot": noKey("", 3, 0, func(_ *Engine, args []string) any { return int64(Slot(args[2])) }),
 	}),
@@ -16,7 +18,17 @@ var serverCommands = []*command{
 	}),
 }
 
+// Nobody can subscribe to the engine, so that nobody receives what is published.
+var pubSubCommands = []*command{
+	noKey("publish", 3, pubSub|fast, func(*Engine, []string) any { return int64(0) }),
+	{
+		name: "spublish", arity: 3, flags: pubSub | fast, firstKey: 1, lastKey: 1, keyStep: 1, channels: true,
+		run: func(*Engine, []string) any { return int64(0) },
+	},
+}
+
 var connectionCommands = []*command{
+	describeCommands,
 	noKey("ping", -1, fast, cmdPing),
 	noKey("echo", 2, fast, func(_ *Engine, args []string) any { return args[1] }),
 	noKey("select", 2, fast, cmdSelect),

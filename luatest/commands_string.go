@@ -10,7 +10,7 @@ import (
 var stringCommands = []*command{
 	oneKey("get", 2, readOnly|fast|reads, cmdGet),
 	{
-		name: "set", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: 1, keyStep: 1, readsIf: setGets, run: cmdSet,
+		name: "set", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: 1, keyStep: 1, needs: setNeeds, run: cmdSet,
 	},
 	oneKey("setnx", 3, write|denyOOM|fast, cmdSetNX),
 	oneKey("setex", 4, write|denyOOM, cmdSetEX),
@@ -19,12 +19,18 @@ var stringCommands = []*command{
 	oneKey("getex", -2, write|fast|reads, cmdGetEX),
 	manyKeys("mget", -2, readOnly|fast|reads, cmdMGet),
 	{name: "mset", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: -1, keyStep: 2, run: cmdMSet},
+	{name: "msetnx", arity: -3, flags: write | denyOOM, firstKey: 1, lastKey: -1, keyStep: 2, run: cmdMSetNX},
 	oneKey("strlen", 2, readOnly|fast, cmdStrlen),
 	oneKey("append", 3, write|denyOOM|fast, cmdAppend),
 	oneKey("incr", 2, write|denyOOM|fast|reads, func(e *Engine, args []string) any { return e.increment(args[1], 1) }),
 	oneKey("decr", 2, write|denyOOM|fast|reads, func(e *Engine, args []string) any { return e.increment(args[1], -1) }),
 	oneKey("incrby", 3, write|denyOOM|fast|reads, cmdIncrBy),
 	oneKey("decrby", 3, write|denyOOM|fast|reads, cmdDecrBy),
+	oneKey("incrbyfloat", 3, write|denyOOM|fast|reads, cmdIncrByFloat),
+	oneKey("getset", 3, write|denyOOM|fast|reads, cmdGetSet),
+	oneKey("getrange", 4, readOnly|reads, cmdGetRange),
+	oneKey("substr", 4, readOnly|reads, cmdGetRange),
+	oneKey("setrange", 4, write|denyOOM, cmdSetRange),
 }
 
 func cmdGet(e *Engine, args []string) any {
@@ -71,10 +77,14 @@ func (l lifetime) deadline(now int64, command string) (int64, Error) {
 
 func (e *entry) expire(at int64) { e.expires, e.expireAt = true, at }
 
-// setGets reports whether SET replies with the old value.
-func setGets(args []string) bool {
+// setNeeds is what the key of SET must permit: it is read only to reply with
+// the old value.
+func setNeeds(args []string) permission {
 	options := args[min(3, len(args)):]
-	return slices.ContainsFunc(options, func(option string) bool { return strings.EqualFold(option, "GET") })
+	if slices.ContainsFunc(options, func(option string) bool { return strings.EqualFold(option, "GET") }) {
+		return mayRead | mayWrite
+	}
+	return mayWrite
 }
 
 func cmdSet(e *Engine, args []string) any {
@@ -228,6 +238,19 @@ func cmdMSet(e *Engine, args []string) any {
 	return Status("OK")
 }
 
+func cmdMSetNX(e *Engine, args []string) any {
+	if len(args)%2 == 0 {
+		return wrongArity("msetnx")
+	}
+	for i := 1; i < len(args); i += 2 {
+		if e.keys.find(args[i]) != nil {
+			return int64(0)
+		}
+	}
+	cmdMSet(e, args)
+	return int64(1)
+}
+
 func cmdStrlen(e *Engine, args []string) any {
 	entry, wrong := e.keys.findKind(args[1], stringKind)
 	if wrong != "" {
@@ -245,9 +268,10 @@ func cmdAppend(e *Engine, args []string) any {
 		return wrong
 	}
 	if entry == nil {
-		entry = e.keys.setString(args[1], "")
+		entry = e.keys.setString(args[1], args[2])
+	} else {
+		entry.setRaw(entry.str + args[2])
 	}
-	entry.str += args[2]
 	return int64(len(entry.str))
 }
 
@@ -272,7 +296,7 @@ func (e *Engine) increment(key string, by int64) any {
 	if entry == nil {
 		entry = e.keys.setString(key, "")
 	}
-	entry.str = strconv.FormatInt(sum, 10)
+	entry.str, entry.encoding = strconv.FormatInt(sum, 10), "int"
 	return sum
 }
 
@@ -301,4 +325,108 @@ func cmdDecrBy(e *Engine, args []string) any {
 		return Error("ERR decrement would overflow")
 	}
 	return e.increment(args[1], -by)
+}
+
+func cmdIncrByFloat(e *Engine, args []string) any {
+	entry, wrong := e.keys.findKind(args[1], stringKind)
+	if wrong != "" {
+		return wrong
+	}
+	stored := "0"
+	if entry != nil {
+		stored = entry.str
+	}
+	value, ok := parseLongDouble(stored)
+	by, ok2 := parseLongDouble(args[2])
+	if !ok || !ok2 {
+		return errNotFloat
+	}
+	sum, ok := addLongDouble(value, by)
+	if !ok {
+		return errNotFinite
+	}
+	if entry == nil {
+		entry = e.keys.setString(args[1], "")
+	}
+	entry.str, entry.encoding = sum, encodingOf(sum)
+	return sum
+}
+
+const errNotFinite Error = "ERR increment would produce NaN or Infinity"
+
+func cmdGetSet(e *Engine, args []string) any {
+	old := cmdGet(e, args)
+	if _, wrong := old.(Error); !wrong {
+		e.keys.setString(args[1], args[2])
+	}
+	return old
+}
+
+// cmdGetRange is both GETRANGE and SUBSTR.
+func cmdGetRange(e *Engine, args []string) any {
+	start, ok := parseInt(args[2])
+	end, ok2 := parseInt(args[3])
+	if !ok || !ok2 {
+		return errNotInt
+	}
+	entry, wrong := e.keys.findKind(args[1], stringKind)
+	if wrong != "" {
+		return wrong
+	}
+	if entry == nil || start < 0 && end < 0 && start > end {
+		return ""
+	}
+	from, to := byteRange(start, end, int64(len(entry.str)))
+	return entry.str[from:to]
+}
+
+// byteRange turns the ends of a range within size bytes or bits, negative ones
+// counted from the end, into a half-open range. One that ends before the first
+// ends with the first.
+func byteRange(start, end, size int64) (from, to int64) {
+	if start < 0 {
+		start = max(0, size+start)
+	}
+	if end < 0 {
+		end = max(0, size+end)
+	}
+	if to = min(end, size-1) + 1; start >= to {
+		return 0, 0
+	}
+	return start, to
+}
+
+func cmdSetRange(e *Engine, args []string) any {
+	offset, ok := parseInt(args[2])
+	switch {
+	case !ok:
+		return errNotInt
+	case offset < 0:
+		return Error("ERR offset is out of range")
+	}
+	entry, wrong := e.keys.findKind(args[1], stringKind)
+	if wrong != "" {
+		return wrong
+	}
+	value := args[3]
+	if value == "" {
+		return cmdStrlen(e, args)
+	}
+	if offset > maxArgumentBytes-int64(len(value)) {
+		return Error("ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+	}
+	if entry == nil {
+		entry = e.keys.setString(args[1], "")
+	}
+	bytes := grown(entry.str, int(offset)+len(value))
+	copy(bytes[offset:], value)
+	entry.setRaw(string(bytes))
+	return int64(len(entry.str))
+}
+
+// grown returns the bytes of s, with zeros after them if there are less than size.
+func grown(s string, size int) []byte {
+	bytes := make([]byte, max(size, len(s)))
+	copy(bytes, s)
+	return bytes
 }

@@ -8,11 +8,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// withMembers returns an engine whose key z has the members 0 to n-1.
+// withMembers returns an engine whose keys z and h have the members, and the
+// fields, 0 to n-1. They are not its only keys.
 func withMembers(n int) *Engine {
 	e := New()
 	for i := range n {
 		e.Do("ZADD", "z", "0", strconv.Itoa(i))
+		e.Do("HSET", "h", strconv.Itoa(i), "v")
+		e.Do("SET", "key:"+strconv.Itoa(i), "v")
 	}
 	return e
 }
@@ -22,6 +25,7 @@ func TestRandomMembersFollowTheSeed(t *testing.T) {
 		var all []any
 		for range 20 {
 			all = append(all, e.Do("ZRANDMEMBER", "z"), e.Do("ZRANDMEMBER", "z", "5"), e.Do("ZRANDMEMBER", "z", "-5"))
+			all = append(all, e.Do("HRANDFIELD", "h"), e.Do("HRANDFIELD", "h", "5"), e.Do("RANDOMKEY"))
 		}
 		return all
 	}
@@ -50,17 +54,19 @@ func TestRandomMembersFollowTheSeed(t *testing.T) {
 func TestRandomMembersAreEven(t *testing.T) {
 	e := withMembers(6)
 	for count, subsets := range map[string]int{"1": 6, "2": 15, "3": 20, "4": 15, "5": 6, "-1": 6, "-2": 36} {
-		const each = 500
-		drawn := map[string]int{}
-		for range each * subsets {
-			drawn[fmt.Sprint(e.Do("ZRANDMEMBER", "z", count))]++
-		}
-		if len(drawn) != subsets {
-			t.Errorf("%s of 6 members: %d subsets came, want %d: %v", count, len(drawn), subsets, drawn)
-		}
-		for subset, n := range drawn {
-			if n < each*3/4 || n > each*5/4 { // more than five standard deviations off
-				t.Errorf("%s of 6 members: %s came %d times, want some %d", count, subset, n, each)
+		for _, command := range [][]string{{"ZRANDMEMBER", "z", count}, {"HRANDFIELD", "h", count}} {
+			const each = 500
+			drawn := map[string]int{}
+			for range each * subsets {
+				drawn[fmt.Sprint(e.Do(command...))]++
+			}
+			if len(drawn) != subsets {
+				t.Errorf("%q of 6: %d subsets came, want %d: %v", command, len(drawn), subsets, drawn)
+			}
+			for subset, n := range drawn {
+				if n < each*3/4 || n > each*5/4 { // more than five standard deviations off
+					t.Errorf("%q of 6: %s came %d times, want some %d", command, subset, n, each)
+				}
 			}
 		}
 	}

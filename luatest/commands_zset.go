@@ -249,6 +249,7 @@ type zrange struct {
 	by         rangeBy
 	reverse    bool
 	withScores bool
+	stored     bool
 	limited    bool
 	offset     int64
 	limit      int64
@@ -257,18 +258,43 @@ type zrange struct {
 // zrange runs a command of the form name key start stop [options]. fixed is
 // what the command's name says; only ZRANGE itself may be told more by options.
 func (e *Engine) zrange(args []string, fixed zrange, anyForm bool) any {
+	r, invalid := parseZRange(args[4:], fixed, anyForm)
+	if invalid != "" {
+		return invalid
+	}
+	members, failed := e.selectMembers(args[1], r, args[2], args[3])
+	if failed != "" {
+		return failed
+	}
+	return membersReply(members, r.withScores)
+}
+
+// membersReply lists members, with their scores or without.
+func membersReply(members []zmember, withScores bool) []any {
+	items := make([]any, 0, len(members))
+	for _, m := range members {
+		items = append(items, m.name)
+		if withScores {
+			items = append(items, formatFloat(m.score, 17))
+		}
+	}
+	return items
+}
+
+// parseZRange reads the options of a range.
+func parseZRange(options []string, fixed zrange, anyForm bool) (zrange, Error) {
 	r := fixed
 	r.limit = -1
-	for i := 4; i < len(args); i++ {
-		switch option := strings.ToUpper(args[i]); {
-		case option == "WITHSCORES":
+	for i := 0; i < len(options); i++ {
+		switch option := strings.ToUpper(options[i]); {
+		case option == "WITHSCORES" && !r.stored:
 			r.withScores = true
-		case option == "LIMIT" && i+2 < len(args):
+		case option == "LIMIT" && i+2 < len(options):
 			var ok, ok2 bool
-			r.offset, ok = parseInt(args[i+1])
-			r.limit, ok2 = parseInt(args[i+2])
+			r.offset, ok = parseInt(options[i+1])
+			r.limit, ok2 = parseInt(options[i+2])
 			if !ok || !ok2 {
-				return errNotInt
+				return r, errNotInt
 			}
 			r.limited = true
 			i += 2
@@ -279,35 +305,21 @@ func (e *Engine) zrange(args []string, fixed zrange, anyForm bool) any {
 		case option == "BYLEX" && anyForm && r.by == byRank:
 			r.by = byLex
 		default:
-			return errSyntax
+			return r, errSyntax
 		}
 	}
+	switch {
 	// LIMIT 0 -1 is no limit, and Redis lets it pass where LIMIT may not stand.
-	if r.by == byRank && r.limited && r.limit != -1 {
-		return Error("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
+	case r.by == byRank && r.limited && r.limit != -1:
+		return r, "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+	case r.by == byLex && r.withScores:
+		return r, "ERR syntax error, WITHSCORES not supported in combination with BYLEX"
 	}
-	if r.by == byLex && r.withScores {
-		return Error("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
-	}
-	low, high := args[2], args[3]
-	if r.reverse && r.by != byRank {
-		low, high = high, low
-	}
-	members, failed := e.selectMembers(args[1], r, low, high)
-	if failed != "" {
-		return failed
-	}
-	items := make([]any, 0, len(members))
-	for _, m := range members {
-		items = append(items, m.name)
-		if r.withScores {
-			items = append(items, formatFloat(m.score, 17))
-		}
-	}
-	return items
+	return r, ""
 }
 
-// selectMembers returns the members from low to high, in the order asked for.
+// selectMembers returns the members in a range, in the order asked for. One that
+// is reversed, and not by rank, begins with its upper bound.
 func (e *Engine) selectMembers(key string, r zrange, low, high string) ([]zmember, Error) {
 	if r.by == byRank {
 		start, ok := parseInt(low)
@@ -324,6 +336,9 @@ func (e *Engine) selectMembers(key string, r zrange, low, high string) ([]zmembe
 			from, to = len(z.members)-to, len(z.members)-from
 		}
 		return ordered(z.members[from:to], r.reverse), ""
+	}
+	if r.reverse {
+		low, high = high, low
 	}
 	bounds, invalid := r.by.interval(low, high)
 	if invalid != "" {

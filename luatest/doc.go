@@ -7,18 +7,23 @@
 //
 //	func TestLimit(t *testing.T) {
 //		engine := luatest.New()
-//		engine.Do("SET", "calls:ann", "9")
-//		if got := engine.Do("EVAL", limit, "1", "calls:ann", "10"); got != int64(1) {
-//			t.Errorf("the tenth call: %v", got)
-//		}
-//		engine.Advance(time.Minute) // what has expired by now is gone
-//		t.Log(engine.Dump())        // the keyspace as text
+//		engine.Expect(t, "1", limit, []string{"calls:ann"}, 2, 60_000) // one more call is left
+//		engine.Expect(t, "0", limit, []string{"calls:ann"}, 2, 60_000)
+//		engine.Expect(t, "-1", limit, []string{"calls:ann"}, 2, 60_000)
+//		engine.Advance(61 * time.Second) // what has expired by now is gone
+//		engine.Expect(t, "1", limit, []string{"calls:ann"}, 2, 60_000)
 //	}
 //
-// [Engine.Do] returns a reply as a Go value: nil, an int64, a string, a
-// [Status], an [Error] or an []any of these. [Engine.Client] is a go-redis
-// client of the same engine, for code that wants one. It speaks RESP2 over pipes
-// in memory. The package's example tests a token bucket.
+// [Engine.Expect] compares a script's reply as [Text] writes it. [Engine.Run]
+// returns it as a Go value, and [Engine.Do] does so for any command: nil, an
+// int64, a string, a [Status], an [Error] or an []any of these. [Engine.Dump] is
+// the keyspace as text. The package's example goes from a script in a file to what
+// of it has run.
+//
+// [Engine.Client] is a go-redis client of the same engine, for code that wants
+// one. [Engine.Listen] gives an address to which clients of any language connect;
+// they speak RESP2. [Live] makes an engine for programs that run: on the machine's
+// clock, and without a trace.
 //
 // # What is modelled
 //
@@ -33,14 +38,19 @@
 //
 // Commands have the options, arities and errors of Redis:
 //
-//	server     CLIENT CLUSTER CONFIG DBSIZE ECHO FLUSHALL FLUSHDB HELLO PING SELECT TIME
-//	keys       DEL EXISTS EXPIRE EXPIREAT EXPIRETIME KEYS PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PTTL SCAN TTL TYPE
-//	keys       UNLINK
-//	strings    APPEND DECR DECRBY GET GETDEL GETEX INCR INCRBY MGET MSET PSETEX SET SETEX SETNX STRLEN
-//	zsets      ZADD ZCARD ZCOUNT ZINCRBY ZLEXCOUNT ZMSCORE ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE
-//	zsets      ZRANK ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK
-//	zsets      ZSCAN ZSCORE
-//	hashes     HDEL HEXISTS HGET HGETALL HINCRBY HLEN HMGET HSET
+//	server     AUTH CLIENT CLUSTER COMMAND CONFIG DBSIZE DISCARD ECHO EXEC FLUSHALL FLUSHDB HELLO INFO MEMORY MULTI
+//	server     PING PUBLISH SELECT SPUBLISH TIME UNWATCH WATCH
+//	keys       COPY DEL EXISTS EXPIRE EXPIREAT EXPIRETIME KEYS OBJECT PERSIST PEXPIRE PEXPIREAT PEXPIRETIME PTTL
+//	keys       RANDOMKEY RENAME RENAMENX SCAN TOUCH TTL TYPE UNLINK
+//	strings    APPEND DECR DECRBY GET GETDEL GETEX GETRANGE GETSET INCR INCRBY INCRBYFLOAT MGET MSET MSETNX
+//	strings    PSETEX SET SETEX SETNX SETRANGE STRLEN SUBSTR
+//	bits       BITCOUNT BITFIELD BITFIELD_RO BITOP BITPOS GETBIT SETBIT
+//	zsets      BZMPOP BZPOPMAX BZPOPMIN ZADD ZCARD ZCOUNT ZDIFF ZDIFFSTORE ZINCRBY ZINTER ZINTERCARD ZINTERSTORE
+//	zsets      ZLEXCOUNT ZMPOP ZMSCORE ZPOPMAX ZPOPMIN ZRANDMEMBER ZRANGE ZRANGEBYLEX ZRANGEBYSCORE ZRANGESTORE
+//	zsets      ZRANK ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX
+//	zsets      ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION ZUNIONSTORE
+//	hashes     HDEL HEXISTS HGET HGETALL HINCRBY HINCRBYFLOAT HKEYS HLEN HMGET HMSET HRANDFIELD HSCAN HSET HSETNX
+//	hashes     HSTRLEN HVALS
 //	scripts    EVAL EVALSHA EVALSHA_RO EVAL_RO SCRIPT
 //
 // And around them:
@@ -51,10 +61,14 @@
 //     ([Engine.SetMemoryFull], or CONFIG SET maxmemory), a replica
 //     ([Engine.SetReplica]), hash slots ([Engine.SetCluster]), a user without
 //     permission ([Engine.SetUser]).
-//   - What a test asks for: failing calls ([Engine.FailCall]), a limit to their
+//   - What a test asks for: commands that fail or are late ([Engine.Intercept]),
+//     the failing of one call of a script ([Engine.FailCall]), a limit to their
 //     number ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
-//   - SCAN and ZSCAN may return an element twice when a table shrinks in the
-//     middle of a walk.
+//   - Transactions, over each connection its own; Do is one too. WATCH does not
+//     see a write that changes nothing, such as an HSET of the same value.
+//   - SCAN, HSCAN and ZSCAN may return an element twice when a table shrinks in
+//     the middle of a walk.
+//   - INCRBYFLOAT and HINCRBYFLOAT calculate with the 80-bit numbers of amd64.
 //   - The settings of cjson, and the state of math.random, last from one script
 //     to the next, until SCRIPT FLUSH. Those of a clone start anew.
 //
@@ -63,7 +77,8 @@
 //
 // # What is measured
 //
-//   - Which lines and branches of a script have run: [Engine.SetCoverage].
+//   - Which lines and branches of a script have run: [Engine.SetCoverage], by
+//     file, as lcov reads it, or as a share that a test requires ([Coverage]).
 //   - What a script does that differs between versions of Lua, as an error on
 //     the line that does it: [Engine.SetPortable].
 //   - The commands that it calls, with their replies, and the work that it is:
@@ -73,21 +88,19 @@
 //
 // A command, or a script, on the left, and what the engine answers, in part:
 //
-//	RPUSH list value                       | ERR unknown command 'RPUSH'
-//	SADD set member                        | ERR unknown command 'SADD'
-//	XADD stream * field value              | ERR unknown command 'XADD'
-//	MULTI                                  | ERR unknown command 'MULTI'
-//	SUBSCRIBE channel                      | ERR unknown command 'SUBSCRIBE'
-//	FCALL function 0                       | ERR unknown command 'FCALL'
-//	SCRIPT KILL                            | ERR unknown subcommand 'KILL'
-//	SCRIPT DEBUG YES                       | ERR unknown subcommand 'DEBUG'
-//	CLUSTER RESET                          | ERR unknown subcommand 'RESET'
-//	ACL WHOAMI                             | ERR unknown command 'ACL'
-//	AUTH password                          | ERR unknown command 'AUTH'
+//	SUBSCRIBE channel                      | ERR luatest: the command SUBSCRIBE of Redis is not modelled
+//	GEOADD places 1 2 here                 | ERR luatest: the command GEOADD of Redis is not modelled
+//	LCS one another                        | ERR luatest: the command LCS of Redis is not modelled
+//	FCALL function 0                       | ERR luatest: the command FCALL of Redis is not modelled
+//	SCRIPT KILL                            | ERR luatest: the command SCRIPT KILL of Redis is not modelled
+//	CLUSTER RESET                          | ERR luatest: the command CLUSTER RESET of Redis is not modelled
+//	ACL WHOAMI                             | ERR luatest: the command ACL WHOAMI of Redis is not modelled
+//	OBJECT IDLETIME key                    | ERR luatest: the command OBJECT IDLETIME of Redis is not modelled
+//	BZPOPMIN zset 0                        | blocking is not modelled
 //	SELECT 1                               | ERR DB index is out of range
+//	COPY key another DB 1                  | ERR DB index is out of range
 //	HELLO 3                                | NOPROTO
-//	return redis.call('BLPOP', 'list', 0)  | ERR Unknown Redis command called from script
-//	return redis.call('SORT', 'list')      | ERR Unknown Redis command called from script
+//	return redis.call('SORT', 'list')      | ERR luatest: the command SORT of Redis is not modelled
 //	redis.setresp(3)                       | ERR luatest: RESP3 is not modelled
 //	#!lua flags=no-writes                  | ERR luatest: scripts with a shebang are not modelled
 //	return getfenv                         | nonexistent global variable 'getfenv'
@@ -96,12 +109,19 @@
 //	error({1})                             | ERR luatest: the script raised a table without an err field
 //
 // Redis 7.0.15 crashes where a script raises such a table, and has the three
-// globals only without the security fixes that distributions have added. And:
+// globals only without the security fixes that distributions have added. Every
+// command that Redis has and the engine has not answers that it is not modelled;
+// one that Redis has not either is unknown, in the words of Redis. And:
 //
 //   - A user has no selectors, and [Engine.SetUser] is for all connections.
 //   - Nothing is replicated and there is no append-only file: redis.set_repl and
-//     redis.replicate_commands check their arguments and do nothing. INFO's
-//     counts of errors, calls and memory are not kept.
+//     redis.replicate_commands check their arguments and do nothing.
+//   - INFO has only what the engine knows, and no counts of calls or errors. Its
+//     used_memory, and MEMORY USAGE, grow with what is stored and are no measurement.
+//   - COMMAND is about the engine's own commands. It leaves out their tips and
+//     specifications of keys, and COMMAND DOCS has nothing to say.
+//   - Nobody can subscribe: PUBLISH reaches nobody, and the channels that a user
+//     may use, or that a cluster has in another slot, are not looked at.
 //   - The time that a script takes: one that never ends is ended after a number
 //     of instructions ([Engine.SetMaxInstructions]), whatever it has written.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
@@ -109,7 +129,7 @@
 //   - Ranges by member over a set whose scores differ, which Redis leaves open.
 //   - collectgarbage("count") and gcinfo report a use that does not vary, and
 //     math.random starts from the same seed in each engine, as do the choices
-//     of ZRANDMEMBER ([Engine.SetRandomSeed]).
+//     of ZRANDMEMBER, HRANDFIELD and RANDOMKEY ([Engine.SetRandomSeed]).
 //
 // Scripts run on gopher-lua, and it shows in these places: a script on the left,
 // then what Redis answers, then what the engine does.

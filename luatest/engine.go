@@ -54,15 +54,18 @@ type Engine struct {
 	gate      gate
 	maxMemory int64
 	trace     []*Call
-	sandbox   *sandbox      // made by the first script that runs
+	sandbox   *sandbox // made by the first script that runs
+	random    rand.PCG // of ZRANDMEMBER and its kin
+	intercept func(Call) Error
+
+	caller   *transaction // of the connection whose command runs
+	direct   transaction  // of Do
+	watching map[*transaction]struct{}
+	mayWait  bool // the command that runs was neither called by a script nor queued
+
 	live      bool          // see Live
 	ahead     time.Duration // of the machine's clock, when live
 	collector uint64        // where a live engine has come to in looking for what has expired
-	caller    *transaction  // of the connection whose command runs
-	watching  map[*transaction]struct{}
-	direct    transaction // of Do
-	intercept func(Call) Error
-	random    rand.PCG // of ZRANDMEMBER
 
 	maxInstructions int64
 	instructions    int64 // since the last ResetTrace
@@ -89,7 +92,8 @@ func New() *Engine {
 }
 
 // Do runs one command as a client would, and returns its reply: nil, an int64,
-// a string, a Status, an Error, or an []any of these.
+// a string, a Status, an Error, or an []any of these. An []any that is nil is
+// the null that stands for an array, as of a ZMPOP that finds nothing.
 func (e *Engine) Do(args ...string) any {
 	return e.client(&e.direct, slices.Clone(args))
 }
@@ -233,7 +237,7 @@ func (e *Engine) client(from *transaction, args []string) (reply any) {
 		from.queue = append(from.queue, queuedCommand{cmd, args})
 		return Status("QUEUED")
 	}
-	e.caller = from
+	e.caller, e.mayWait = from, true
 	return cmd.run(e, args)
 }
 
@@ -253,6 +257,9 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 	cmd, refused := lookup(args)
 	switch {
 	case refused != "" && cmd == nil:
+		if refused := notModelled(args); refused != "" {
+			return refused
+		}
 		return Error("ERR Unknown Redis command called from script")
 	case refused != "":
 		return Error("ERR Wrong number of args calling Redis command from script")
@@ -263,6 +270,7 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 	if run.calls == run.fault.call {
 		return run.fault.reply
 	}
+	e.mayWait = false
 	return cmd.run(e, args)
 }
 
@@ -270,15 +278,20 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 // error of arity it returns the command too.
 func lookup(args []string) (*command, Error) {
 	cmd := commands[strings.ToLower(args[0])]
-	if cmd == nil {
-		return nil, unknownCommand(args)
+	isContainer := cmd != nil && cmd.subcommands != nil && len(args) > 1
+	if isContainer {
+		cmd = cmd.subcommands[strings.ToLower(args[1])]
 	}
-	if cmd.subcommands != nil && len(args) > 1 {
-		sub := cmd.subcommands[strings.ToLower(args[1])]
-		if sub == nil {
-			return nil, Error(oneLine("ERR unknown subcommand '" + head(args[1], 128) + "'. Try " + strings.ToUpper(args[0]) + " HELP."))
+	if cmd == nil {
+		refused := notModelled(args)
+		switch {
+		case refused != "":
+		case isContainer:
+			refused = unknownSubcommand(args)
+		default:
+			refused = unknownCommand(args)
 		}
-		cmd = sub
+		return nil, refused
 	}
 	if cmd.arity > 0 && len(args) != cmd.arity || len(args) < -cmd.arity {
 		return cmd, wrongArity(cmd.name)
@@ -288,6 +301,10 @@ func lookup(args []string) (*command, Error) {
 
 func wrongArity(name string) Error {
 	return Error("ERR wrong number of arguments for '" + name + "' command")
+}
+
+func unknownSubcommand(args []string) Error {
+	return Error(oneLine("ERR unknown subcommand '" + head(args[1], 128) + "'. Try " + strings.ToUpper(args[0]) + " HELP."))
 }
 
 func unknownCommand(args []string) Error {

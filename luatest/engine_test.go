@@ -269,6 +269,11 @@ func TestScanAcrossShrink(t *testing.T) {
 			func(n string) []string { return []string{"ZADD", "z", "0", n} },
 			func(n string) []string { return []string{"ZREM", "z", n} },
 		},
+		{
+			"HSCAN", []string{"HSCAN", "h"}, 2,
+			func(n string) []string { return []string{"HSET", "h", n, strings.Repeat("v", compactBytes+1)} },
+			func(n string) []string { return []string{"HDEL", "h", n} },
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			repeated := 0

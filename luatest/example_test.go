@@ -1,40 +1,78 @@
 package luatest_test
 
 import (
+	_ "embed"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/wildkey/wildkey/luatest"
 )
 
-// tokenBucket lets ARGV[1] calls through a second, by the server's clock.
-const tokenBucket = `
-local now = redis.call('TIME')
-local ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
-local rate = tonumber(ARGV[1])
-local tokens = math.min(rate, (bucket[1] or rate) + (ms - (bucket[2] or ms)) * rate / 1000)
-local allowed = tokens >= 1 and 1 or 0
-redis.call('HSET', KEYS[1], 'tokens', tokens - allowed, 'at', ms)
-redis.call('PEXPIRE', KEYS[1], 1000)
-return allowed`
+// limit lets some calls through in a window of time: testdata/example/limit.lua.
+//
+//go:embed testdata/example/limit.lua
+var limit string
 
-// A token bucket, tested on a clock that moves only when told.
+// A script from a file, tested on a clock that moves only when told, and what of
+// it that has run.
 func Example() {
-	engine := luatest.New()
-	take := func() any { return engine.Do("EVAL", tokenBucket, "1", "bucket:ann", "2") }
+	engine, coverage := luatest.New(), luatest.NewCoverage()
+	engine.SetCoverage(coverage)
+	if err := coverage.AddFiles(os.DirFS("testdata/example"), "*.lua"); err != nil {
+		fmt.Println(err)
+	}
+	call := func() string { return luatest.Text(engine.Run(limit, []string{"calls:ann"}, 2, 60_000)) }
 
-	fmt.Println(take(), take(), take())
-	engine.Advance(500 * time.Millisecond)
-	fmt.Println(take(), take())
+	fmt.Println(call(), call())
 	fmt.Print(engine.Dump())
-	engine.Advance(1001 * time.Millisecond)
-	fmt.Println(engine.Do("EXISTS", "bucket:ann"))
+	for _, script := range coverage.Scripts() {
+		fmt.Printf("%s: %.0f%%, not yet line %d\n", script.Name(), script.Percent(), script.UncoveredLines())
+	}
+	fmt.Println(call())
+	engine.Advance(61 * time.Second)
+	fmt.Println(call())
+	for _, script := range coverage.Scripts() {
+		fmt.Printf("%s: %.0f%%\n", script.Name(), script.Percent())
+	}
 	// Output:
-	// 1 1 0
 	// 1 0
-	// "bucket:ann" hash "at" "1704067200500" "tokens" "0" expires 1704067201500
-	// 0
+	// "calls:ann" string "2" expires 1704067260000
+	// limit.lua: 80%, not yet line [8]
+	// -1
+	// 1
+	// limit.lua: 100%
+}
+
+// In a test: engine.Expect(t, "ERR no such queue", pop, []string{"queue"}).
+func ExampleText() {
+	engine := luatest.New()
+	fmt.Println(luatest.Text(engine.Run("return {KEYS[1], #ARGV, false}", []string{"queue"}, "a", "b")))
+	fmt.Println(luatest.Text(engine.Run("return redis.error_reply('ERR no such queue')", nil)))
+	// Output:
+	// ["queue" 2 nil]
+	// ERR no such queue
+}
+
+// How a service takes it when reading fails, and then when it is slow.
+func ExampleEngine_Intercept() {
+	engine := luatest.New()
+	engine.Do("SET", "user:42", "ann", "EX", "10")
+	engine.Intercept(func(call luatest.Call) luatest.Error {
+		if call.Args[0] == "GET" {
+			return "LOADING Redis is loading the dataset in memory"
+		}
+		return ""
+	})
+	fmt.Println(engine.Do("GET", "user:42"))
+	engine.Intercept(func(luatest.Call) luatest.Error {
+		engine.Advance(11 * time.Second)
+		return ""
+	})
+	fmt.Println(engine.Do("GET", "user:42"))
+	// Output:
+	// LOADING Redis is loading the dataset in memory
+	// <nil>
 }
 
 // transfer moves ARGV[1] coins, and does it in the wrong order.

@@ -13,7 +13,7 @@ func Digest(source string) string { return digestOf(source) }
 func CommandNames() []string {
 	var names []string
 	for _, c := range commands {
-		if c.subcommands == nil {
+		if c.run != nil {
 			names = append(names, c.name)
 		}
 		for sub := range maps.Values(c.subcommands) {

@@ -73,8 +73,9 @@ func (e *Engine) SetDeclaredKeysOnly(only bool) {
 //
 // A new engine's user has "~* +@all". Rules about passwords, channels and
 // whether the user is on are accepted and change nothing. A rule that is
-// wrong, or names a command that the engine does not have, is an error, and so
-// is a selector in parentheses; the user is then as before.
+// wrong is an error, and so is a selector in parentheses; the user is then as
+// before. One about a command that Redis has and the engine has not is accepted
+// too, so that the rules of a server can be given as they are.
 func (e *Engine) SetUser(rules string) error {
 	u, err := newUser(rules)
 	if err != nil {
@@ -193,7 +194,7 @@ func (g *gate) script(run *scriptRun, cmd *command, args []string) Error {
 		return "ERR The user executing the script can't access at least one of the keys mentioned in the command arguments"
 	}
 	switch {
-	case run.readOnly && cmd.flags&write != 0:
+	case run.readOnly && cmd.flags&(write|pubSub) != 0: // what is published goes to replicas too
 		return "ERR Write commands are not allowed from read-only scripts."
 	case g.replica && cmd.flags&write != 0:
 		return errReplica

@@ -180,7 +180,7 @@ func TestSetUserRefusesWrongRules(t *testing.T) {
 	setUser("~* +@all -get")(e)
 	for _, rules := range []string{
 		"+nosuch", "+@nosuch", "-nosuch", "+config|nosuch", "+get|x", "%X~k", "%RR~k", "~* ~k", "allkeys %R~k", "get",
-		"(~k +get)", "+", "+@",
+		"(~k +get)", "+", "+@", "+acl|nosuch", "+acl|", "+lolwut|x",
 	} {
 		if err := e.SetUser(rules); err == nil {
 			t.Errorf("the rules %q are accepted", rules)
@@ -188,6 +188,8 @@ func TestSetUserRefusesWrongRules(t *testing.T) {
 	}
 	expect(t, e, Error("NOPERM this user has no permissions to run the 'get' command"), "GET", "k")
 	setUser("on nopass >secret resetchannels &* allkeys allcommands")(e)
+	expect(t, e, nil, "GET", "k")
+	setUser("~* +get -lolwut +acl|whoami +script|kill -@pubsub +GEOADD")(e)
 	expect(t, e, nil, "GET", "k")
 }
 
@@ -200,11 +202,11 @@ func TestCommandInfo(t *testing.T) {
 		client := server.Client(t)
 		known := map[string]flags{
 			"write": write, "readonly": readOnly, "denyoom": denyOOM, "noscript": noScript, "admin": admin, "fast": fast,
-			"no_auth": noAuth,
+			"no_auth": noAuth, "blocking": blocking, "pubsub": pubSub,
 		}
 		// These say when a server that loads, is stale or is busy runs a command,
 		// and what MONITOR shows. The engine is never any of that.
-		notModelled := strings.Fields("loading stale allow_busy skip_monitor no_mandatory_keys movablekeys")
+		notModelled := strings.Fields("loading stale allow_busy skip_monitor skip_slowlog no_mandatory_keys movablekeys")
 		all := map[string]*command{}
 		for name, cmd := range commands {
 			all[name] = cmd
@@ -257,26 +259,33 @@ func checkKeySpecs(t *testing.T, cmd *command, specs []any) {
 		}
 		return
 	}
-	spec := specs[0].(map[any]any)
-	var want permission
-	for _, flag := range spec["flags"].([]any) {
-		switch flag {
-		case "access":
-			want |= mayRead
-		case "insert", "update", "delete":
-			want |= mayWrite
+	for position, spec := range specs {
+		spec := spec.(map[any]any)
+		var want permission
+		for _, flag := range spec["flags"].([]any) {
+			switch flag {
+			case "access":
+				want |= mayRead
+			case "insert", "update", "delete":
+				want |= mayWrite
+			}
+		}
+		if slices.Contains(spec["flags"].([]any), any("variable_flags")) {
+			if cmd.needs == nil {
+				t.Errorf("%s: what it does with its keys depends on its arguments", cmd.name)
+			}
+		} else if got := cmd.permission([]string{cmd.name}, position); got != want {
+			t.Errorf("%s: the permission for its keys from the %d. on is %b, want %b", cmd.name, position+1, got, want)
 		}
 	}
-	if slices.Contains(spec["flags"].([]any), any("variable_flags")) {
-		if cmd.readsIf == nil {
-			t.Errorf("%s: what it does with its keys depends on its arguments", cmd.name)
-		}
-		want &^= mayRead
+	if len(specs) > 1 != (cmd.perKey != nil) {
+		t.Errorf("%s has keys that differ is %v, want %v", cmd.name, cmd.perKey != nil, len(specs) > 1)
 	}
-	if got := cmd.permission([]string{cmd.name}); got != want || len(specs) != 1 {
-		t.Errorf("%s: the permission for its keys is %b, want %b of %d specs", cmd.name, got, want, len(specs))
-	}
-	if found := spec["find_keys"].(map[any]any)["type"]; (found == "keynum") != (cmd.keyCount > 0) {
+	last := specs[len(specs)-1].(map[any]any)
+	if found := last["find_keys"].(map[any]any)["type"]; (found == "keynum") != (cmd.keyCount > 0) {
 		t.Errorf("%s: keys are found by %v", cmd.name, found)
+	}
+	if isChannel := slices.Contains(last["flags"].([]any), any("not_key")); isChannel != cmd.channels {
+		t.Errorf("%s has channels for keys is %v, want %v", cmd.name, cmd.channels, isChannel)
 	}
 }

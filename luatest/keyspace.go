@@ -19,6 +19,7 @@ type keyspace struct {
 type entry struct {
 	kind     kind
 	str      string
+	encoding string // of a string, as OBJECT ENCODING names it
 	zset     *zset
 	hash     *hash
 	expires  bool
@@ -73,10 +74,25 @@ func (k *keyspace) findKind(key string, want kind) (*entry, Error) {
 
 // setString makes key a string that does not expire, whatever it was.
 func (k *keyspace) setString(key, value string) *entry {
-	e := &entry{kind: stringKind, str: value}
+	e := &entry{kind: stringKind, str: value, encoding: encodingOf(value)}
+	if _, isInt := parseInt(value); isInt {
+		e.encoding = "int"
+	}
 	k.keys.set(key, e)
 	return e
 }
+
+// encodingOf is how Redis keeps a string that is no integer. It keeps one that
+// has been changed in place as "raw", whatever its length.
+func encodingOf(value string) string {
+	const embeddedBytes = 44
+	if len(value) <= embeddedBytes {
+		return "embstr"
+	}
+	return "raw"
+}
+
+func (e *entry) setRaw(value string) { e.str, e.encoding = value, "raw" }
 
 func (k *keyspace) delete(key string) bool {
 	if k.find(key) == nil {
@@ -93,16 +109,18 @@ func (k *keyspace) flush() {
 }
 
 func (k *keyspace) clone() *keyspace {
-	return &keyspace{now: k.now, keepExpired: k.keepExpired, keys: k.keys.clone(func(e *entry) *entry {
-		c := *e
-		if e.zset != nil {
-			c.zset = e.zset.clone()
-		}
-		if e.hash != nil {
-			c.hash = e.hash.clone()
-		}
-		return &c
-	})}
+	return &keyspace{now: k.now, keepExpired: k.keepExpired, keys: k.keys.clone((*entry).clone)}
+}
+
+func (e *entry) clone() *entry {
+	c := *e
+	if e.zset != nil {
+		c.zset = e.zset.clone()
+	}
+	if e.hash != nil {
+		c.hash = e.hash.clone()
+	}
+	return &c
 }
 
 func (k *keyspace) dump() string {
@@ -133,7 +151,7 @@ func (e *entry) dump() string {
 		fields := slices.Clone(e.hash.fields)
 		slices.Sort(fields)
 		for _, f := range fields {
-			fmt.Fprintf(&b, " %q %q", f, e.hash.values[f])
+			fmt.Fprintf(&b, " %q %q", f, e.hash.valueReply(f))
 		}
 	}
 	if e.expires {
@@ -146,35 +164,52 @@ func (e *entry) dump() string {
 // how Redis keeps and returns a small one.
 type hash struct {
 	fields []string
-	values map[string]string
+	values *dict[string]
+	// large is set for good once the hash has outgrown the compact encoding,
+	// which HSCAN returns whole.
+	large bool
 }
 
-func newHash() *hash { return &hash{values: map[string]string{}} }
+// compactFields is Redis's default for hash-max-listpack-entries.
+const compactFields = 512
+
+func newHash() *hash { return &hash{values: newDict[string]()} }
 
 // set sets a field and reports whether it is new.
 func (h *hash) set(field, value string) bool {
-	_, exists := h.values[field]
+	_, exists := h.values.get(field)
 	if !exists {
 		h.fields = append(h.fields, field)
 	}
-	h.values[field] = value
+	h.values.set(field, value)
+	if len(h.fields) > compactFields || len(field) > compactBytes || len(value) > compactBytes {
+		h.large = true
+	}
 	return !exists
 }
 
 func (h *hash) delete(field string) bool {
-	if _, exists := h.values[field]; !exists {
+	if _, exists := h.values.get(field); !exists {
 		return false
 	}
-	delete(h.values, field)
+	h.values.delete(field)
 	i := slices.Index(h.fields, field)
 	h.fields = slices.Delete(h.fields, i, i+1)
 	return true
 }
 
-func (h *hash) clone() *hash {
-	c := &hash{fields: slices.Clone(h.fields), values: make(map[string]string, len(h.values))}
-	for f, v := range h.values {
-		c.values[f] = v
+// valueReply is what a field holds, or null.
+func (h *hash) valueReply(field string) any {
+	if value, ok := h.values.get(field); ok {
+		return value
 	}
-	return c
+	return nil
+}
+
+func (h *hash) clone() *hash {
+	return &hash{
+		fields: slices.Clone(h.fields),
+		values: h.values.clone(func(v string) string { return v }),
+		large:  h.large,
+	}
 }

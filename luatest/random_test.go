@@ -37,6 +37,19 @@ var pools = map[string][]string{
 	"soption": {"NX", "XX", "GET", "KEEPTTL", "PXAT", "EXAT", "PX", "EX", "get", "no"},
 	"roption": {"REV", "BYSCORE", "BYLEX", "WITHSCORES", "rev", "no"},
 	"text":    {"a", "*", "", "x y", "async", "\r\n"},
+	"float":   {"0.1", "-0.3", "1e20", "3.0e3", "5", "-1", "0x1p-3", "1e-18", "1e-4951", "inf", "nan", "x", " 1"},
+	"offset":  {"0", "1", "3", "7", "8", "12", "40", "#1", "-1", "x", "4294967296"},
+	"bit":     {"0", "1", "2", "x"},
+	"bitop":   {"AND", "OR", "XOR", "NOT", "and", "no"},
+	"unit":    {"BIT", "BYTE", "bit", "no"},
+	"field":   {"u8", "i8", "u1", "i5", "u63", "i64", "u64", "i3", "x"},
+	"amount":  {"1", "-1", "100", "-200", "255", "9223372036854775807", "-9223372036854775808", "x"},
+	"onfull":  {"WRAP", "SAT", "FAIL", "no"},
+	"dest":    {"s", "t", "z", "none", "{t}x", "brief"},
+	"keys":    {"1", "2", "2", "2", "3", "0", "x"},
+	"weight":  {"2", "-1", "0", "inf", "0.1", "0.7", "x"},
+	"by":      {"SUM", "MIN", "max", "no"},
+	"least":   {"MIN", "MAX", "max", "no"},
 	// Full memory is the exception, or nothing else would happen.
 	"full": {"0", "0", "0", "0", "1"},
 }
@@ -67,6 +80,23 @@ var shapes = []string{
 	"ZSCAN <key> 0", "ZSCAN <key> 0 MATCH a* COUNT <int>",
 	"HSET <key> <member> <value> <member> <value>", "HGET <key> <member>", "HMGET h <member> <member>", "HGETALL <key>",
 	"HDEL <key> <member> <member>", "HEXISTS h <member>", "HLEN <key>", "HINCRBY h <member> <int>",
+	"GETRANGE <key> <rank> <rank>", "SUBSTR <key> <rank> <rank>", "SETRANGE <key> <offset> <value>", "GETSET <key> <value>",
+	"MSETNX <key> <value> <key> <value>", "INCRBYFLOAT <key> <float>",
+	"SETBIT <key> <offset> <bit>", "GETBIT <key> <offset>", "BITCOUNT <key>", "BITCOUNT <key> <rank> <rank> <unit?>",
+	"BITPOS <key> <bit> <rank?> <rank?> <unit?>", "BITOP <bitop> <key> <key> <key>", "BITOP NOT <key> <key>",
+	"BITFIELD <key> GET <field> <offset> SET <field> <offset> <amount>", "BITFIELD_RO <key> GET <field> <offset>",
+	"BITFIELD <key> OVERFLOW <onfull> INCRBY <field> <offset> <amount> INCRBY <field> <offset> <amount>",
+	"HMSET h <member> <value>", "HSETNX <key> <member> <value>", "HKEYS <key>", "HVALS <key>", "HSTRLEN <key> <member>",
+	"HINCRBYFLOAT h <member> <float>", "HSCAN <key> 0", "HSCAN <key> 0 MATCH a* COUNT <int>",
+	"ZPOPMIN <key> <rank?>", "ZPOPMAX z <rank?>", "ZMPOP 2 <key> <key> <least>", "ZMPOP 1 z <least> COUNT <rank>",
+	"ZUNIONSTORE <dest> <keys> <key> <key>", "ZUNIONSTORE <dest> 2 z <key> WEIGHTS <weight> <weight> AGGREGATE <by>",
+	"ZINTERSTORE <dest> 2 z <key> WEIGHTS <weight> <weight>", "ZDIFFSTORE <dest> <keys> z <key>",
+	"ZUNION <keys> <key> <key> AGGREGATE <by> WITHSCORES", "ZUNION 3 z <key> <key> WEIGHTS <weight> <weight> <weight> WITHSCORES",
+	"ZINTER 2 z <key> <roption?> WEIGHTS <weight> <weight>", "ZDIFF 2 <key> <key> <roption?>",
+	"ZINTERCARD 2 z <key> LIMIT <rank>", "ZINTERCARD <keys> <key> <key>",
+	"ZRANGESTORE <dest> <key> <rank> <rank> <roption?>", "ZRANGESTORE <dest> z <bound> <bound> BYSCORE LIMIT <rank> <rank>",
+	"RENAME <key> <dest>", "RENAMENX <key> <dest>", "COPY <key> <dest>", "COPY <key> <dest> REPLACE", "TOUCH <key> <key>",
+	"OBJECT FREQ <key>", "PUBLISH <text> <text>", "SPUBLISH <text> <text>",
 	"PING <text?>", "ECHO <text>", "FLUSHALL <text?>", "FLUSHDB",
 	"CONFIG SET maxmemory <full>", "CONFIG GET maxmemory", "SCRIPT EXISTS <digest> <digest>", "SCRIPT LOAD <source>",
 	"EVALSHA <digest> 1 <key> <member>", "EVALSHA_RO <digest> 1 <key>", "EVAL <source> <rank> <key>",
@@ -75,12 +105,32 @@ var shapes = []string{
 
 // notDrawn are commands whose replies a server gives as it pleases.
 var notDrawn = map[string]string{
+	"auth":            "of the connection",
+	"bzmpop":          "a client may have to wait",
+	"bzpopmax":        "a client may have to wait",
+	"bzpopmin":        "a client may have to wait",
 	"client|id":       "a number that the server chooses",
 	"client|setname":  "of the connection",
+	"discard":         "of the connection",
+	"exec":            "of the connection",
+	"multi":           "of the connection",
+	"unwatch":         "of the connection",
+	"watch":           "of the connection",
 	"cluster|keyslot": "answers although there is no cluster",
+	"command":         "is about other commands than those of a server",
+	"command|count":   "is about other commands than those of a server",
+	"command|docs":    "is about other commands than those of a server",
+	"command|getkeys": "has no key, and names commands",
+	"command|info":    "is about other commands than those of a server",
+	"command|list":    "is about other commands than those of a server",
 	"dbsize":          "counts what has expired until the server comes round to collecting it",
 	"hello":           "of the connection",
+	"hrandfield":      "chooses at random",
+	"info":            "has more on a server",
 	"keys":            "in no order",
+	"memory|usage":    "a number that only a server knows",
+	"object|encoding": "is not what it was after differ.Pair.Align",
+	"randomkey":       "chooses at random",
 	"scan":            "in no order",
 	"script|flush":    "comes before each sequence",
 	"select":          "there is database 0 only",
@@ -168,8 +218,9 @@ func randomCommand(r *rand.Rand) []string {
 }
 
 // whole are commands that are left as they are: how Lua's compiler refuses a
-// source, and what Redis makes of an odd amount of memory, is not modelled.
-var whole = []string{"EVAL", "EVAL_RO", "SCRIPT", "CONFIG"}
+// source, and what Redis makes of an odd amount of memory, is not modelled. A
+// ZMPOP of very many keys would have it read arguments that are not there.
+var whole = []string{"EVAL", "EVAL_RO", "SCRIPT", "CONFIG", "ZMPOP"}
 
 // spoil takes an argument away, adds one, or puts one where it does not belong.
 func spoil(r *rand.Rand, args []string) []string {
@@ -221,7 +272,16 @@ func randomStep(r *rand.Rand, program redisserver.Program) step {
 // spoilsLex is true of a command that gives lex other scores than 0: Redis
 // leaves open what a range by member returns then.
 func spoilsLex(args []string) bool {
-	if args[0] != "ZADD" || len(args) < 3 || args[1] != "lex" {
+	switch args[0] {
+	case "ZADD", "ZINCRBY":
+	case "RENAME", "RENAMENX", "COPY":
+		return len(args) > 2 && args[2] == "lex"
+	case "ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE", "ZRANGESTORE":
+		return len(args) > 1 && args[1] == "lex"
+	default:
+		return false
+	}
+	if len(args) < 3 || args[1] != "lex" {
 		return false
 	}
 	for pair := range slices.Chunk(args[2:], 2) {

@@ -438,6 +438,9 @@ func (s *sandbox) redisTable() map[string]lua.LValue {
 			}
 			cmd, _ := lookup(args)
 			if cmd == nil {
+				if refused := notModelled(args); refused != "" {
+					return raise(l, string(refused))
+				}
 				return raise(l, "ERR Invalid command passed to redis.acl_check_cmd()")
 			}
 			l.Push(lua.LBool(s.engine.gate.user.check(cmd, args) == allowed))

@@ -118,6 +118,7 @@ func cmdExec(e *Engine, _ []string) any {
 			return abort(refused)
 		}
 	}
+	e.mayWait = false
 	replies := make([]any, 0, len(ended.queue))
 	for _, queued := range ended.queue {
 		call := e.record("", queued.args)

@@ -47,8 +47,8 @@ func (u *user) check(cmd *command, args []string) verdict {
 	if u.allKeys {
 		return allowed
 	}
-	needed := cmd.permission(args)
-	for _, key := range cmd.keysOf(args) {
+	for position, key := range cmd.keysOf(args) {
+		needed := cmd.permission(args, position)
 		if !slices.ContainsFunc(u.patterns, func(p keyPattern) bool {
 			return p.permits&needed == needed && globMatch(p.glob, key)
 		}) {
@@ -160,19 +160,21 @@ func (u *user) allow(rule string) string {
 		}
 		return ""
 	}
-	name, sub, isSub := strings.Cut(name, "|")
-	cmd := commands[name]
+	container, sub, isSub := strings.Cut(name, "|")
+	cmd := commands[container]
 	if cmd != nil && isSub {
 		if cmd.subcommands == nil {
 			return "first arguments are not modelled"
 		}
 		cmd = cmd.subcommands[sub]
 	}
-	if cmd == nil {
+	switch {
+	case cmd != nil:
+		u.set(cmd, may)
+	case !redisCommands[name]:
 		return aclUnknown
 	}
-	u.set(cmd, may)
-	return ""
+	return "" // a server's rules are about all that Redis has
 }
 
 func (u *user) set(cmd *command, may bool) {

@@ -23,12 +23,17 @@ func Refusal(program redisserver.Program, args []string) string {
 		return ""
 	}
 	switch {
-	case slices.Contains([]string{"eval_ro", "evalsha_ro", "expiretime", "pexpiretime"}, name):
+	case slices.Contains(since70, name):
 		return "-ERR unknown command `" + args[0] + "`"
 	case slices.Contains([]string{"expire", "pexpire", "expireat", "pexpireat"}, name) && len(args) > 3:
 		return "-ERR wrong number of arguments for '" + name + "' command"
 	}
 	return ""
+}
+
+// since70 are commands that no earlier Redis has.
+var since70 = []string{
+	"bzmpop", "eval_ro", "evalsha_ro", "expiretime", "pexpiretime", "spublish", "zintercard", "zmpop",
 }
 
 // Incomparable reports a command that a server and Redis 7.0 take otherwise:
