@@ -1,5 +1,10 @@
 package luatest
 
+import (
+	"slices"
+	"strings"
+)
+
 // flags say what a command does, as the gate before it needs to know: Redis's
 // own flags, as COMMAND INFO lists them, and those of its keys.
 type flags uint16
@@ -15,6 +20,7 @@ const (
 	dangerous                   // in the ACL category of that name, admin apart
 	reads                       // shows what its keys hold
 	updates                     // changes its keys, or may, without being a write itself
+	blocking                    // may keep a client waiting
 )
 
 // command is one entry of the command table.
@@ -31,6 +37,11 @@ type command struct {
 	firstKey, lastKey, keyStep int
 	// keyCount is the position of the argument that says how many keys follow it.
 	keyCount int
+	// keysAfter is the word after which come as many keys as further arguments.
+	keysAfter string
+	// perKey is what each key must permit where that differs: the last one goes
+	// for all further keys too. Without it the flags say it for all keys.
+	perKey []permission
 	// readsIf, where not nil, says whether these arguments make the command
 	// show what its keys hold.
 	readsIf     func(args []string) bool
@@ -52,6 +63,11 @@ func (c *command) keysOf(args []string) []string {
 		}
 		first, last, step = c.keyCount+1, c.keyCount+int(n), 1
 	}
+	if c.keysAfter != "" {
+		// The word is not looked for in the last place, where nothing can follow it.
+		first = 1 + slices.IndexFunc(args[:len(args)-1], func(arg string) bool { return strings.EqualFold(arg, c.keysAfter) })
+		last, step = first+(len(args)-first)/2-1, 1
+	}
 	if last < 0 {
 		last += len(args)
 	}
@@ -62,11 +78,18 @@ func (c *command) keysOf(args []string) []string {
 	for i := first; i <= last; i += step {
 		keys = append(keys, args[i])
 	}
+	if len(keys) < len(c.perKey) {
+		return nil
+	}
 	return keys
 }
 
-// permission is what the command's keys must permit when it has these arguments.
-func (c *command) permission(args []string) permission {
+// permission is what the command's key at a position among its keys must permit
+// when it has these arguments.
+func (c *command) permission(args []string, position int) permission {
+	if c.perKey != nil {
+		return c.perKey[min(position, len(c.perKey)-1)]
+	}
 	var needed permission
 	if c.flags&reads != 0 || c.readsIf != nil && c.readsIf(args) {
 		needed |= mayRead
@@ -92,6 +115,8 @@ func (c *command) inCategory(category string) bool {
 		return c.flags&fast != 0
 	case "slow":
 		return c.flags&fast == 0
+	case "blocking":
+		return c.flags&blocking != 0
 	}
 	return c.category == category
 }
@@ -130,6 +155,23 @@ func oneKey(name string, arity int, flags flags, run func(*Engine, []string) any
 // manyKeys describes a command all of whose arguments are keys.
 func manyKeys(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
 	return &command{name: name, arity: arity, flags: flags, firstKey: 1, lastKey: -1, keyStep: 1, run: run}
+}
+
+// moves describes a command that moves what its first key holds to its second.
+func moves(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
+	return &command{
+		name: name, arity: arity, flags: flags, firstKey: 1, lastKey: 2, keyStep: 1, run: run,
+		perKey: []permission{mayRead | mayWrite, mayWrite},
+	}
+}
+
+// stores describes a command that stores under its first key what it makes of
+// the others, which are all further arguments.
+func stores(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
+	return &command{
+		name: name, arity: arity, flags: flags, firstKey: 1, lastKey: -1, keyStep: 1, run: run,
+		perKey: []permission{mayWrite, mayRead},
+	}
 }
 
 // noKey describes a command without keys.

@@ -109,6 +109,9 @@ func toLua(l *lua.LState, reply any) lua.LValue {
 	case Error:
 		return errorTable(l, string(r))
 	case []any:
+		if r == nil {
+			return lua.LFalse
+		}
 		t := l.CreateTable(len(r), 0)
 		for i, item := range r {
 			t.RawSetInt(i+1, toLua(l, item))

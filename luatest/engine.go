@@ -54,6 +54,7 @@ type Engine struct {
 	trace     []*Call
 	sandbox   *sandbox // made by the first script that runs
 	random    rand.PCG // of ZRANDMEMBER
+	inScript  bool     // the command that runs was called by a script
 
 	maxInstructions int64
 	instructions    int64 // since the last ResetTrace
@@ -79,7 +80,8 @@ func New() *Engine {
 }
 
 // Do runs one command as a client would, and returns its reply: nil, an int64,
-// a string, a Status, an Error, or an []any of these.
+// a string, a Status, an Error, or an []any of these. An []any that is nil is
+// the null that stands for an array.
 func (e *Engine) Do(args ...string) any {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -221,6 +223,8 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 	if run.calls == run.fault.call {
 		return run.fault.reply
 	}
+	e.inScript = true
+	defer func() { e.inScript = false }()
 	return cmd.run(e, args)
 }
 

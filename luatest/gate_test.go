@@ -200,7 +200,7 @@ func TestCommandInfo(t *testing.T) {
 		client := server.Client(t)
 		known := map[string]flags{
 			"write": write, "readonly": readOnly, "denyoom": denyOOM, "noscript": noScript, "admin": admin, "fast": fast,
-			"no_auth": noAuth,
+			"no_auth": noAuth, "blocking": blocking,
 		}
 		// These say when a server that loads, is stale or is busy runs a command,
 		// and what MONITOR shows. The engine is never any of that.
@@ -252,31 +252,40 @@ func TestCommandInfo(t *testing.T) {
 func checkKeySpecs(t *testing.T, cmd *command, specs []any) {
 	t.Helper()
 	if len(specs) == 0 {
-		if cmd.firstKey != 0 || cmd.keyCount != 0 {
+		if cmd.firstKey != 0 || cmd.keyCount != 0 || cmd.keysAfter != "" {
 			t.Errorf("%s has keys, want none", cmd.name)
 		}
 		return
 	}
-	spec := specs[0].(map[any]any)
-	var want permission
-	for _, flag := range spec["flags"].([]any) {
-		switch flag {
-		case "access":
-			want |= mayRead
-		case "insert", "update", "delete":
-			want |= mayWrite
+	if len(specs) != max(1, len(cmd.perKey)) {
+		t.Errorf("%s: the keys have %d permissions, want %d", cmd.name, len(cmd.perKey), len(specs))
+	}
+	for i := range specs {
+		spec := specs[i].(map[any]any)
+		var want permission
+		for _, flag := range spec["flags"].([]any) {
+			switch flag {
+			case "access":
+				want |= mayRead
+			case "insert", "update", "delete":
+				want |= mayWrite
+			}
 		}
-	}
-	if slices.Contains(spec["flags"].([]any), any("variable_flags")) {
-		if cmd.readsIf == nil {
-			t.Errorf("%s: what it does with its keys depends on its arguments", cmd.name)
+		if slices.Contains(spec["flags"].([]any), any("variable_flags")) {
+			if cmd.readsIf == nil {
+				t.Errorf("%s: what it does with its keys depends on its arguments", cmd.name)
+			}
+			want &^= mayRead
 		}
-		want &^= mayRead
-	}
-	if got := cmd.permission([]string{cmd.name}); got != want || len(specs) != 1 {
-		t.Errorf("%s: the permission for its keys is %b, want %b of %d specs", cmd.name, got, want, len(specs))
-	}
-	if found := spec["find_keys"].(map[any]any)["type"]; (found == "keynum") != (cmd.keyCount > 0) {
-		t.Errorf("%s: keys are found by %v", cmd.name, found)
+		if got := cmd.permission([]string{cmd.name}, i); got != want {
+			t.Errorf("%s: the permission for its keys %d is %b, want %b", cmd.name, i, got, want)
+		}
+		if found := spec["find_keys"].(map[any]any)["type"]; (found == "keynum") != (cmd.keyCount > 0) {
+			t.Errorf("%s: keys are found by %v", cmd.name, found)
+		}
+		begun := spec["begin_search"].(map[any]any)
+		if word := begun["spec"].(map[any]any)["keyword"]; (begun["type"] == "keyword") != (word == cmd.keysAfter) {
+			t.Errorf("%s: keys are looked for by %v", cmd.name, begun)
+		}
 	}
 }

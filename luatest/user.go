@@ -47,8 +47,8 @@ func (u *user) check(cmd *command, args []string) verdict {
 	if u.allKeys {
 		return allowed
 	}
-	needed := cmd.permission(args)
-	for _, key := range cmd.keysOf(args) {
+	for position, key := range cmd.keysOf(args) {
+		needed := cmd.permission(args, position)
 		if !slices.ContainsFunc(u.patterns, func(p keyPattern) bool {
 			return p.permits&needed == needed && globMatch(p.glob, key)
 		}) {

@@ -30,6 +30,9 @@ func AppendReply(dst []byte, reply any) []byte {
 		dst = append(dst, '-')
 		dst = append(dst, oneLine(string(r))...)
 	case []any:
+		if r == nil {
+			return append(dst, "*-1\r\n"...)
+		}
 		dst = append(dst, '*')
 		dst = strconv.AppendInt(dst, int64(len(r)), 10)
 		dst = append(dst, "\r\n"...)
