@@ -134,6 +134,7 @@ func init() {
 	}{
 		{"", serverCommands}, {"connection", connectionCommands}, {"scripting", scriptCommands}, {"keyspace", keyCommands},
 		{"string", stringCommands}, {"sortedset", zsetCommands}, {"hash", hashCommands},
+		{"list", listCommands}, {"set", setCommands}, {"stream", streamCommands},
 	} {
 		for _, c := range group.commands {
 			commands[c.name] = c

@@ -8,10 +8,10 @@ import (
 	"strings"
 )
 
-// SetRandomSeed sets the seed of the choices that ZRANDMEMBER makes. A new
-// engine has the seed 0, and the same commands choose the same members each
-// time that they run. A clone goes on as its original would have. Scripts seed
-// math.random themselves.
+// SetRandomSeed sets the seed of the choices that ZRANDMEMBER, SRANDMEMBER and
+// SPOP make. A new engine has the seed 0, and the same commands choose the same
+// members each time that they run. A clone goes on as its original would have.
+// Scripts seed math.random themselves.
 func (e *Engine) SetRandomSeed(seed uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -73,20 +73,27 @@ func (z *zset) choose(r *rand.Rand, count int64) []int {
 			positions = append(positions, at)
 		}
 	default:
-		// Each subset is as likely as any other: when a position is taken, the
-		// highest one so far, which cannot be, takes its place.
-		chosen := map[int]bool{}
-		for highest := size - int(count); highest < size; highest++ {
-			at := r.IntN(highest + 1)
-			if chosen[at] {
-				at = highest
-			}
-			chosen[at] = true
-			positions = append(positions, at)
-		}
+		positions = sample(r, size, int(count))
 		if !z.large {
 			slices.Sort(positions)
 		}
+	}
+	return positions
+}
+
+// sample returns count different positions below size. Each subset is as likely
+// as any other: when a position is taken, the highest one so far, which cannot
+// be, takes its place.
+func sample(r *rand.Rand, size, count int) []int {
+	var positions []int
+	chosen := map[int]bool{}
+	for highest := size - count; highest < size; highest++ {
+		at := r.IntN(highest + 1)
+		if chosen[at] {
+			at = highest
+		}
+		chosen[at] = true
+		positions = append(positions, at)
 	}
 	return positions
 }

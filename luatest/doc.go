@@ -41,6 +41,11 @@
 //	zsets      ZRANK ZREM ZREMRANGEBYLEX ZREMRANGEBYRANK ZREMRANGEBYSCORE ZREVRANGE ZREVRANGEBYLEX ZREVRANGEBYSCORE ZREVRANK
 //	zsets      ZSCAN ZSCORE
 //	hashes     HDEL HEXISTS HGET HGETALL HINCRBY HLEN HMGET HSET
+//	lists      BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH LINDEX LINSERT LLEN LMOVE LMPOP LPOP LPOS LPUSH LPUSHX LRANGE
+//	lists      LREM LSET LTRIM RPOP RPOPLPUSH RPUSH RPUSHX
+//	sets       SADD SCARD SDIFF SDIFFSTORE SINTER SINTERCARD SINTERSTORE SISMEMBER SMEMBERS SMISMEMBER SMOVE SPOP
+//	sets       SRANDMEMBER SREM SSCAN SUNION SUNIONSTORE
+//	streams    XADD XDEL XLEN XRANGE XREAD XREVRANGE XSETID XTRIM
 //	scripts    EVAL EVALSHA EVALSHA_RO EVAL_RO SCRIPT
 //
 // And around them:
@@ -53,7 +58,7 @@
 //     permission ([Engine.SetUser]).
 //   - What a test asks for: failing calls ([Engine.FailCall]), a limit to their
 //     number ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
-//   - SCAN and ZSCAN may return an element twice when a table shrinks in the
+//   - SCAN, SSCAN and ZSCAN may return an element twice when a table shrinks in the
 //     middle of a walk.
 //   - The settings of cjson, and the state of math.random, last from one script
 //     to the next, until SCRIPT FLUSH. Those of a clone start anew.
@@ -73,9 +78,10 @@
 //
 // A command, or a script, on the left, and what the engine answers, in part:
 //
-//	RPUSH list value                       | ERR unknown command 'RPUSH'
-//	SADD set member                        | ERR unknown command 'SADD'
-//	XADD stream * field value              | ERR unknown command 'XADD'
+//	BLPOP list 0                           | ERR luatest: blocking is not modelled
+//	XREAD BLOCK 0 STREAMS stream $         | ERR luatest: blocking is not modelled
+//	XGROUP CREATE stream group $ MKSTREAM  | ERR unknown command 'XGROUP'
+//	XINFO STREAM stream                    | ERR unknown command 'XINFO'
 //	MULTI                                  | ERR unknown command 'MULTI'
 //	SUBSCRIBE channel                      | ERR unknown command 'SUBSCRIBE'
 //	FCALL function 0                       | ERR unknown command 'FCALL'
@@ -86,7 +92,6 @@
 //	AUTH password                          | ERR unknown command 'AUTH'
 //	SELECT 1                               | ERR DB index is out of range
 //	HELLO 3                                | NOPROTO
-//	return redis.call('BLPOP', 'list', 0)  | ERR Unknown Redis command called from script
 //	return redis.call('SORT', 'list')      | ERR Unknown Redis command called from script
 //	redis.setresp(3)                       | ERR luatest: RESP3 is not modelled
 //	#!lua flags=no-writes                  | ERR luatest: scripts with a shebang are not modelled
@@ -105,11 +110,12 @@
 //   - The time that a script takes: one that never ends is ended after a number
 //     of instructions ([Engine.SetMaxInstructions]), whatever it has written.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
-//     a server. CLUSTER KEYSLOT answers although there is no cluster.
+//     a server, and so is that of the members of a set that is not all integers,
+//     or more than 512. CLUSTER KEYSLOT answers although there is no cluster.
 //   - Ranges by member over a set whose scores differ, which Redis leaves open.
 //   - collectgarbage("count") and gcinfo report a use that does not vary, and
 //     math.random starts from the same seed in each engine, as do the choices
-//     of ZRANDMEMBER ([Engine.SetRandomSeed]).
+//     of ZRANDMEMBER, SRANDMEMBER and SPOP ([Engine.SetRandomSeed]).
 //
 // Scripts run on gopher-lua, and it shows in these places: a script on the left,
 // then what Redis answers, then what the engine does.

@@ -53,7 +53,7 @@ type Engine struct {
 	maxMemory int64
 	trace     []*Call
 	sandbox   *sandbox // made by the first script that runs
-	random    rand.PCG // of ZRANDMEMBER
+	random    rand.PCG // of ZRANDMEMBER, SRANDMEMBER and SPOP
 	inScript  bool     // the command that runs was called by a script
 
 	maxInstructions int64
@@ -81,7 +81,7 @@ func New() *Engine {
 
 // Do runs one command as a client would, and returns its reply: nil, an int64,
 // a string, a Status, an Error, or an []any of these. An []any that is nil is
-// the null that stands for an array.
+// the null that stands for an array, as of an LPOP with a count.
 func (e *Engine) Do(args ...string) any {
 	e.mu.Lock()
 	defer e.mu.Unlock()

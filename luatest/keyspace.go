@@ -15,12 +15,15 @@ type keyspace struct {
 	keepExpired bool
 }
 
-// entry is what a key holds: one of a string, a sorted set and a hash.
+// entry is what a key holds: a value of one kind.
 type entry struct {
 	kind     kind
 	str      string
 	zset     *zset
 	hash     *hash
+	list     *list
+	set      *set
+	stream   *stream
 	expires  bool
 	expireAt int64 // Unix milliseconds, when expires
 }
@@ -32,6 +35,9 @@ const (
 	stringKind kind = "string"
 	zsetKind   kind = "zset"
 	hashKind   kind = "hash"
+	listKind   kind = "list"
+	setKind    kind = "set"
+	streamKind kind = "stream"
 )
 
 func newKeyspace(now time.Time) *keyspace {
@@ -97,6 +103,15 @@ func (k *keyspace) clone() *keyspace {
 		if e.hash != nil {
 			c.hash = e.hash.clone()
 		}
+		if e.list != nil {
+			c.list = e.list.clone()
+		}
+		if e.set != nil {
+			c.set = e.set.clone()
+		}
+		if e.stream != nil {
+			c.stream = e.stream.clone()
+		}
 		return &c
 	})}
 }
@@ -123,6 +138,22 @@ func (k *keyspace) dump() string {
 			slices.Sort(fields)
 			for _, f := range fields {
 				fmt.Fprintf(&b, " %q %q", f, e.hash.values[f])
+			}
+		case listKind:
+			for _, element := range e.list.elements() {
+				fmt.Fprintf(&b, " %q", element)
+			}
+		case setKind:
+			for _, member := range slices.Sorted(slices.Values(e.set.members)) {
+				fmt.Fprintf(&b, " %q", member)
+			}
+		case streamKind:
+			fmt.Fprintf(&b, " last %s", e.stream.last)
+			for _, added := range e.stream.between(streamID{}, maxStreamID, false, 0) {
+				fmt.Fprintf(&b, " %s", added.id)
+				for _, text := range added.pairs {
+					fmt.Fprintf(&b, " %q", text)
+				}
 			}
 		}
 		if e.expires {

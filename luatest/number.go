@@ -98,3 +98,13 @@ func parseInt(s string) (int64, bool) {
 	}
 	return n, true
 }
+
+// parseAtLeast is parseInt for a number with a lower limit. The refusal is for
+// what is no integer, too.
+func parseAtLeast(s string, least int64, refusal Error) (int64, Error) {
+	n, ok := parseInt(s)
+	if !ok || n < least {
+		return 0, refusal
+	}
+	return n, ""
+}
