@@ -46,3 +46,17 @@ func TestChoicesFromSets(t *testing.T) {
 		}
 	}
 }
+
+// A set of integers that lost another member is in no order, until it is popped
+// down to few members: Redis 7.0 makes a new set of these.
+func TestPoppedSetIsCompactAgain(t *testing.T) {
+	e := New()
+	e.Do("SADD", "s", "x", "20", "19", "18", "17", "16", "15", "14", "13", "12", "11", "10", "9", "8")
+	e.Do("SREM", "s", "x")
+	e.Do("SPOP", "s", "11")
+	e.Do("SADD", "s", "30", "4", "1")
+	members := e.Do("SMEMBERS", "s").([]any)
+	if len(members) != 5 || members[0] != "1" || members[1] != "4" || members[4] != "30" {
+		t.Errorf("the members are %v, want them in order", members)
+	}
+}

@@ -9,8 +9,12 @@ import (
 var streamCommands = []*command{
 	oneKey("xadd", -5, write|denyOOM|fast, cmdXAdd),
 	oneKey("xlen", 2, readOnly|fast, cmdXLen),
-	oneKey("xrange", -4, readOnly|reads, func(e *Engine, args []string) any { return e.xrange(args, args[2], args[3], false) }),
-	oneKey("xrevrange", -4, readOnly|reads, func(e *Engine, args []string) any { return e.xrange(args, args[3], args[2], true) }),
+	oneKey("xrange", -4, readOnly|reads, func(e *Engine, args []string) any {
+		return e.xrange(args, args[2], args[3], false)
+	}),
+	oneKey("xrevrange", -4, readOnly|reads, func(e *Engine, args []string) any {
+		return e.xrange(args, args[3], args[2], true)
+	}),
 	oneKey("xtrim", -4, write, cmdXTrim),
 	oneKey("xdel", -3, write|fast, cmdXDel),
 	oneKey("xsetid", -3, write|denyOOM|fast, cmdXSetID),
@@ -200,7 +204,7 @@ func cmdXAdd(e *Engine, args []string) any {
 	case !o.idIsGiven && now > s.last.ms:
 		id = streamID{ms: now}
 	case sameMs && o.idIsGiven && s.last.seq == math.MaxUint64:
-		return Error("ERR Elements are too large to be stored") // as Redis says where no ID is left
+		return Error("ERR Elements are too large to be stored") // as Redis mostly says where no ID is left
 	case sameMs, !o.idIsGiven:
 		id = s.last.next()
 	case id.compare(s.last) <= 0:

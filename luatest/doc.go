@@ -112,6 +112,8 @@
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
 //     a server, and so is that of the members of a set that is not all integers,
 //     or more than 512. CLUSTER KEYSLOT answers although there is no cluster.
+//   - XADD of ms-* where no number is left for the millisecond. Redis says that
+//     elements are too large or, after some errors, that the ID is too small.
 //   - Ranges by member over a set whose scores differ, which Redis leaves open.
 //   - collectgarbage("count") and gcinfo report a use that does not vary, and
 //     math.random starts from the same seed in each engine, as do the choices

@@ -104,8 +104,8 @@ func union(sets []*set) *set {
 }
 
 // difference returns the members of the first set that are in no other; nil is
-// an empty set. Of two ways, both as long as Redis takes the one or the other,
-// the second makes a set large that takes in a member and loses it again.
+// an empty set. It has Redis's two ways, and Redis's choice of one: the second
+// way leaves a set large if one of the members that it takes away made it so.
 func difference(sets []*set) *set {
 	first := sets[0]
 	if first == nil || slices.Contains(sets[1:], first) {

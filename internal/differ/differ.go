@@ -200,32 +200,25 @@ func (p *Pair) Align() error {
 	return err
 }
 
-// addStream returns the commands that write a stream. The last ID is often that
-// of an entry that is deleted: then it was, and is deleted again, in the same node.
+// addStream returns the commands that write a stream. A last ID that no entry has
+// is mostly that of one that is deleted: it is deleted again, in the same node.
 func (p *Pair) addStream(key string) [][]string {
+	// No command replies with the last ID.
+	_, dumped, _ := strings.Cut("\n"+p.Engine.Dump(), fmt.Sprintf("\n%q stream last ", key))
+	last, top := strings.Fields(dumped)[0], ""
 	var commands [][]string
-	last := p.lastID(key)
-	top := ""
 	for _, added := range p.Engine.Do("XRANGE", key, "-", "+").([]any) {
 		pair := added.([]any)
 		top = pair[0].(string)
 		commands = append(commands, append([]string{"XADD", key, top}, texts(pair[1])...))
 	}
-	if top == last {
+	switch last {
+	case top:
 		return commands
+	case "0-0": // which no entry can have, and no server goes back to after an XDEL
+		return [][]string{{"XADD", key, "0-1", "", ""}, {"XTRIM", key, "MAXLEN", "0"}, {"XSETID", key, last}}
 	}
-	deleted := last
-	if last == "0-0" {
-		deleted = "0-1" // there is no entry 0-0
-	}
-	return append(commands, []string{"XADD", key, deleted, "deleted", ""}, []string{"XDEL", key, deleted},
-		[]string{"XSETID", key, last})
-}
-
-// lastID reads the last ID of a stream of the engine, which no command replies.
-func (p *Pair) lastID(key string) string {
-	_, dumped, _ := strings.Cut("\n"+p.Engine.Dump(), fmt.Sprintf("\n%q stream last ", key))
-	return strings.Fields(dumped)[0]
+	return append(commands, []string{"XADD", key, last, "", ""}, []string{"XDEL", key, last})
 }
 
 func texts(reply any) []string {
