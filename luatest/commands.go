@@ -1,5 +1,10 @@
 package luatest
 
+import (
+	"slices"
+	"strings"
+)
+
 // flags say what a command does, as the gate before it needs to know: Redis's
 // own flags, as COMMAND INFO lists them, and those of its keys.
 type flags uint16
@@ -34,6 +39,8 @@ type command struct {
 	// keyCount is the position of the argument that says how many keys follow it.
 	// A firstKey beside it is one more key, before those.
 	keyCount int
+	// keysAfter is the word after which come as many keys as further arguments.
+	keysAfter string
 	// perKey is what each key must permit where that differs: the last one goes
 	// for all further keys too. Without it the flags say it for all keys.
 	perKey []permission
@@ -66,6 +73,11 @@ func (c *command) keysOf(args []string) []string {
 		}
 		first, last, step = c.keyCount+1, c.keyCount+int(n), 1
 	}
+	if c.keysAfter != "" {
+		// The word is not looked for in the last place, where nothing can follow it.
+		first = 1 + slices.IndexFunc(args[:len(args)-1], func(arg string) bool { return strings.EqualFold(arg, c.keysAfter) })
+		last, step = first+(len(args)-first)/2-1, 1
+	}
 	if last < 0 {
 		last += len(args)
 	}
@@ -74,6 +86,9 @@ func (c *command) keysOf(args []string) []string {
 	}
 	for i := first; i <= last; i += step {
 		keys = append(keys, args[i])
+	}
+	if len(keys) < len(c.perKey) {
+		return nil
 	}
 	return keys
 }
@@ -132,6 +147,7 @@ func init() {
 		{"", serverCommands}, {"connection", connectionCommands}, {"scripting", scriptCommands}, {"keyspace", keyCommands},
 		{"string", stringCommands}, {"bitmap", bitCommands}, {"pubsub", pubSubCommands}, {"transaction", transactionCommands},
 		{"sortedset", zsetCommands}, {"sortedset", zpopCommands}, {"sortedset", zstoreCommands}, {"hash", hashCommands},
+		{"list", listCommands}, {"set", setCommands}, {"stream", streamCommands},
 	} {
 		for _, c := range group.commands {
 			commands[c.name] = c
@@ -160,6 +176,15 @@ func moves(name string, arity int, flags flags, run func(*Engine, []string) any)
 	return &command{
 		name: name, arity: arity, flags: flags, firstKey: 1, lastKey: 2, keyStep: 1, run: run,
 		perKey: []permission{mayRead | mayWrite, mayWrite},
+	}
+}
+
+// stores describes a command that stores under its first key what it makes of
+// the others, which are all further arguments.
+func stores(name string, arity int, flags flags, run func(*Engine, []string) any) *command {
+	return &command{
+		name: name, arity: arity, flags: flags, firstKey: 1, lastKey: -1, keyStep: 1, run: run,
+		perKey: []permission{mayWrite, mayRead},
 	}
 }
 

@@ -65,7 +65,7 @@ func (c *command) info() []any {
 			names = append(names, f.name)
 		}
 	}
-	if c.keyCount > 0 {
+	if c.keyCount > 0 || c.keysAfter != "" {
 		names = append(names, Status("movablekeys"))
 	}
 	categories := []any{}

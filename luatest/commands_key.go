@@ -184,11 +184,9 @@ func (k *keyspace) move(from, to string) {
 	k.keys.set(to, moved)
 }
 
-const errNoSuchKey Error = "ERR no such key"
-
 func cmdRename(e *Engine, args []string) any {
 	if e.keys.find(args[1]) == nil {
-		return errNoSuchKey
+		return errNoKey
 	}
 	e.keys.move(args[1], args[2])
 	return Status("OK")
@@ -197,7 +195,7 @@ func cmdRename(e *Engine, args []string) any {
 func cmdRenameNX(e *Engine, args []string) any {
 	switch {
 	case e.keys.find(args[1]) == nil:
-		return errNoSuchKey
+		return errNoKey
 	case e.keys.find(args[2]) != nil:
 		return int64(0)
 	}

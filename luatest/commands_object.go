@@ -34,8 +34,15 @@ func cmdObjectEncoding(e *Engine, args []string) any {
 			return "listpack"
 		}
 		return "skiplist"
+	case listKind:
+		return "quicklist"
+	case streamKind:
+		return "stream"
 	}
-	return Error("ERR luatest: the encoding of a " + string(entry.kind) + " is not modelled")
+	if !entry.set.large {
+		return "intset"
+	}
+	return "hashtable"
 }
 
 func cmdObjectFreq(e *Engine, args []string) any {

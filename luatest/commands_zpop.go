@@ -1,7 +1,6 @@
 package luatest
 
 import (
-	"math/big"
 	"slices"
 	"strings"
 )
@@ -118,7 +117,7 @@ func (e *Engine) zmpop(p zmpop) any {
 	case wrong != "":
 		return wrong
 	case popped == nil:
-		return []any(nil)
+		return nullArray
 	}
 	pairs := make([]any, len(popped))
 	for i, m := range popped {
@@ -138,7 +137,7 @@ func cmdZMPop(e *Engine, args []string) any {
 func cmdBZMPop(e *Engine, args []string) any {
 	p, invalid := parseZMPop(args[2:])
 	if invalid == "" {
-		invalid = checkWait(args[1])
+		invalid = checkTimeout(args[1])
 	}
 	if invalid != "" {
 		return invalid
@@ -148,7 +147,7 @@ func cmdBZMPop(e *Engine, args []string) any {
 
 func (e *Engine) bzpop(args []string, greatest bool) any {
 	last := len(args) - 1
-	if invalid := checkWait(args[last]); invalid != "" {
+	if invalid := checkTimeout(args[last]); invalid != "" {
 		return invalid
 	}
 	key, popped, wrong := e.popFirstZset(args[1:last], greatest, 1)
@@ -156,32 +155,7 @@ func (e *Engine) bzpop(args []string, greatest bool) any {
 	case wrong != "":
 		return wrong
 	case popped == nil:
-		return e.orWait([]any(nil))
+		return e.orWait(nullArray)
 	}
 	return append([]any{key}, membersReply(popped, true)...)
-}
-
-const errBlocking Error = "ERR luatest: blocking is not modelled"
-
-// orWait is the reply of a command that would wait when it has nothing to reply,
-// which a script never does.
-func (e *Engine) orWait(reply any) any {
-	if items, isArray := reply.([]any); isArray && items == nil && e.mayWait {
-		return errBlocking
-	}
-	return reply
-}
-
-// checkWait refuses what is no number of seconds to wait for. Redis counts it in
-// milliseconds, rounded up, of which there may be too many for a number of C.
-func checkWait(seconds string) Error {
-	timeout, ok := parseLongDouble(seconds)
-	if !ok {
-		return "ERR timeout is not a float or out of range"
-	}
-	millis := timeout.Mul(timeout, big.NewFloat(1000))
-	if millis.Cmp(big.NewFloat(-1)) <= 0 || millis.Cmp(big.NewFloat(1<<63)) >= 0 {
-		return "ERR timeout is negative"
-	}
-	return ""
 }

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// SetRandomSeed sets the seed of the choices that ZRANDMEMBER, HRANDFIELD and
-// RANDOMKEY make. A new engine has the seed 0, and the same commands choose the
+// SetRandomSeed sets the seed of the choices that ZRANDMEMBER, HRANDFIELD, SRANDMEMBER,
+// SPOP and RANDOMKEY make. A new engine has the seed 0, and the same commands choose the
 // same each time that they run. A clone goes on as its original would have.
 // Scripts seed math.random themselves.
 func (e *Engine) SetRandomSeed(seed uint64) {

@@ -376,9 +376,13 @@ func (b rangeBy) interval(low, high string) (interval, Error) {
 	return scoreInterval(low, high)
 }
 
-// rankRange turns ranks, negative ones counted from the end, into positions.
 func (z *zset) rankRange(start, stop int64) (from, to int) {
-	n := int64(len(z.members))
+	return rankRange(len(z.members), start, stop)
+}
+
+// rankRange turns ranks, negative ones counted from the end, into positions.
+func rankRange(size int, start, stop int64) (from, to int) {
+	n := int64(size)
 	if start < 0 {
 		start = max(0, start+n)
 	}

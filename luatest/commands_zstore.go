@@ -17,10 +17,10 @@ type zcombination struct {
 }
 
 var (
-	zunion     = zcombination{combine: union}
-	zinter     = zcombination{combine: intersection}
-	zdiff      = zcombination{combine: difference, plain: true}
-	zinterCard = zcombination{combine: intersection, counts: true}
+	zunion     = zcombination{combine: scoredUnion}
+	zinter     = zcombination{combine: scoredIntersection}
+	zdiff      = zcombination{combine: scoredDifference, plain: true}
+	zinterCard = zcombination{combine: scoredIntersection, counts: true}
 )
 
 var zstoreCommands = []*command{
@@ -68,7 +68,8 @@ func storesCombined(name string, c zcombination) *command {
 	}
 }
 
-// zinput is one of the sorted sets that are combined.
+// zinput is one of the sorted sets that are combined; the members of a set have
+// the score 1.
 type zinput struct {
 	*zset
 	weight float64
@@ -87,7 +88,7 @@ func (e *Engine) combined(name string, args []string, c zcombination, stored boo
 	}
 	inputs := make([]zinput, n)
 	for i, key := range args[1 : n+1] {
-		z, wrong := e.readZset(key)
+		z, wrong := e.readScored(key)
 		if wrong != "" {
 			return nil, zoptions{}, wrong
 		}
@@ -98,6 +99,19 @@ func (e *Engine) combined(name string, args []string, c zcombination, stored boo
 		return nil, o, invalid
 	}
 	return c.combine(inputs, o.aggregate), o, ""
+}
+
+// readScored returns the sorted set at key, or one of the members of a set there.
+func (e *Engine) readScored(key string) (*zset, Error) {
+	found := e.keys.find(key)
+	if found == nil || found.kind != setKind {
+		return e.readZset(key)
+	}
+	z := newZset()
+	for _, member := range found.set.members {
+		z.set(member, 1)
+	}
+	return z, ""
 }
 
 // zoptions are what may follow the keys.
@@ -174,7 +188,7 @@ func bySize(inputs []zinput) {
 	slices.SortStableFunc(inputs, func(a, b zinput) int { return cmp.Compare(len(a.members), len(b.members)) })
 }
 
-func union(inputs []zinput, aggregate func(a, b float64) float64) *zset {
+func scoredUnion(inputs []zinput, aggregate func(a, b float64) float64) *zset {
 	bySize(inputs)
 	scores := map[string]float64{}
 	for _, input := range inputs {
@@ -193,7 +207,7 @@ func union(inputs []zinput, aggregate func(a, b float64) float64) *zset {
 	return result
 }
 
-func intersection(inputs []zinput, aggregate func(a, b float64) float64) *zset {
+func scoredIntersection(inputs []zinput, aggregate func(a, b float64) float64) *zset {
 	bySize(inputs)
 	result := newZset()
 members:
@@ -211,7 +225,7 @@ members:
 	return result
 }
 
-func difference(inputs []zinput, _ func(a, b float64) float64) *zset {
+func scoredDifference(inputs []zinput, _ func(a, b float64) float64) *zset {
 	result := newZset()
 	for _, m := range inputs[0].members {
 		if !slices.ContainsFunc(inputs[1:], func(input zinput) bool {

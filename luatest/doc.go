@@ -51,6 +51,11 @@
 //	zsets      ZREVRANGEBYSCORE ZREVRANK ZSCAN ZSCORE ZUNION ZUNIONSTORE
 //	hashes     HDEL HEXISTS HGET HGETALL HINCRBY HINCRBYFLOAT HKEYS HLEN HMGET HMSET HRANDFIELD HSCAN HSET HSETNX
 //	hashes     HSTRLEN HVALS
+//	lists      BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH LINDEX LINSERT LLEN LMOVE LMPOP LPOP LPOS LPUSH LPUSHX LRANGE
+//	lists      LREM LSET LTRIM RPOP RPOPLPUSH RPUSH RPUSHX
+//	sets       SADD SCARD SDIFF SDIFFSTORE SINTER SINTERCARD SINTERSTORE SISMEMBER SMEMBERS SMISMEMBER SMOVE SPOP
+//	sets       SRANDMEMBER SREM SSCAN SUNION SUNIONSTORE
+//	streams    XADD XDEL XLEN XRANGE XREAD XREVRANGE XSETID XTRIM
 //	scripts    EVAL EVALSHA EVALSHA_RO EVAL_RO SCRIPT
 //
 // And around them:
@@ -66,8 +71,8 @@
 //     number ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
 //   - Transactions, over each connection its own; Do is one too. WATCH does not
 //     see a write that changes nothing, such as an HSET of the same value.
-//   - SCAN, HSCAN and ZSCAN may return an element twice when a table shrinks in
-//     the middle of a walk.
+//   - SCAN, SSCAN, HSCAN and ZSCAN may return an element twice when a table shrinks
+//     in the middle of a walk.
 //   - INCRBYFLOAT and HINCRBYFLOAT calculate with the 80-bit numbers of amd64.
 //   - The settings of cjson, and the state of math.random, last from one script
 //     to the next, until SCRIPT FLUSH. Those of a clone start anew.
@@ -90,13 +95,14 @@
 //
 //	SUBSCRIBE channel                      | ERR luatest: the command SUBSCRIBE of Redis is not modelled
 //	GEOADD places 1 2 here                 | ERR luatest: the command GEOADD of Redis is not modelled
-//	LCS one another                        | ERR luatest: the command LCS of Redis is not modelled
+//	XGROUP CREATE stream group $ MKSTREAM  | ERR luatest: the command XGROUP CREATE of Redis is not modelled
 //	FCALL function 0                       | ERR luatest: the command FCALL of Redis is not modelled
 //	SCRIPT KILL                            | ERR luatest: the command SCRIPT KILL of Redis is not modelled
 //	CLUSTER RESET                          | ERR luatest: the command CLUSTER RESET of Redis is not modelled
 //	ACL WHOAMI                             | ERR luatest: the command ACL WHOAMI of Redis is not modelled
 //	OBJECT IDLETIME key                    | ERR luatest: the command OBJECT IDLETIME of Redis is not modelled
-//	BZPOPMIN zset 0                        | blocking is not modelled
+//	BLPOP list 0                           | ERR luatest: blocking is not modelled
+//	XREAD BLOCK 0 STREAMS stream $         | ERR luatest: blocking is not modelled
 //	SELECT 1                               | ERR DB index is out of range
 //	COPY key another DB 1                  | ERR DB index is out of range
 //	HELLO 3                                | NOPROTO
@@ -125,11 +131,14 @@
 //   - The time that a script takes: one that never ends is ended after a number
 //     of instructions ([Engine.SetMaxInstructions]), whatever it has written.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
-//     a server. CLUSTER KEYSLOT answers although there is no cluster.
+//     a server, and so is that of the members of a set that is not all integers,
+//     or more than 512. CLUSTER KEYSLOT answers although there is no cluster.
+//   - XADD of ms-* where no number is left for the millisecond. Redis says that
+//     elements are too large or, after some errors, that the ID is too small.
 //   - Ranges by member over a set whose scores differ, which Redis leaves open.
 //   - collectgarbage("count") and gcinfo report a use that does not vary, and
 //     math.random starts from the same seed in each engine, as do the choices
-//     of ZRANDMEMBER, HRANDFIELD and RANDOMKEY ([Engine.SetRandomSeed]).
+//     of ZRANDMEMBER, SRANDMEMBER and their kin ([Engine.SetRandomSeed]).
 //
 // Scripts run on gopher-lua, and it shows in these places: a script on the left,
 // then what Redis answers, then what the engine does.

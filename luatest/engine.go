@@ -61,7 +61,8 @@ type Engine struct {
 	caller   *transaction // of the connection whose command runs
 	direct   transaction  // of Do
 	watching map[*transaction]struct{}
-	mayWait  bool // the command that runs was neither called by a script nor queued
+	inScript bool // the command that runs was called by a script
+	queued   bool // it, or the script, was queued by MULTI
 
 	live      bool          // see Live
 	ahead     time.Duration // of the machine's clock, when live
@@ -237,7 +238,7 @@ func (e *Engine) client(from *transaction, args []string) (reply any) {
 		from.queue = append(from.queue, queuedCommand{cmd, args})
 		return Status("QUEUED")
 	}
-	e.caller, e.mayWait = from, true
+	e.caller, e.inScript, e.queued = from, false, false
 	return cmd.run(e, args)
 }
 
@@ -270,7 +271,7 @@ func (e *Engine) scriptCommand(run *scriptRun, args []string) (reply any) {
 	if run.calls == run.fault.call {
 		return run.fault.reply
 	}
-	e.mayWait = false
+	e.inScript = true
 	return cmd.run(e, args)
 }
 

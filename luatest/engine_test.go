@@ -121,6 +121,13 @@ func TestCallKeys(t *testing.T) {
 		{"ZADD z 1 m", "z"},
 		{"EVAL return 2 a b c", "a b"},
 		{"EVALSHA x 0 c", ""},
+		{"LMOVE a b LEFT LEFT", "a b"},
+		{"BLPOP a b 0", "a b"},
+		{"BLMPOP 0 2 a b LEFT", "a b"},
+		{"SINTERSTORE a b c", "a b c"},
+		{"XREAD COUNT 1 streams a b 0 0", "a b"},
+		{"XREAD COUNT 1 STREAMS a", ""},
+		{"XREAD a 0 STREAMS", ""},
 		{"EVAL return 9 a", ""},
 		{"PING", ""},
 		{"CONFIG GET x", ""},
@@ -138,6 +145,10 @@ func TestClone(t *testing.T) {
 	e.Do("SET", "s", "1", "PX", "5000")
 	e.Do("ZADD", "z", "1", "a", "2", "b")
 	e.Do("HSET", "h", "f", "v")
+	e.Do("RPUSH", "l", "a", "b", "c")
+	e.Do("SADD", "ints", "1", "2")
+	e.Do("XADD", "x", "1-1", "f", "v")
+	e.Do("XADD", "x", "1-2", "f", "v")
 	digest := e.Do("SCRIPT", "LOAD", "return redis.call('GET', 's')").(string)
 	e.SetMemoryFull(true)
 	c := e.Clone()
@@ -155,6 +166,8 @@ func TestClone(t *testing.T) {
 	for _, args := range [][]string{
 		{"APPEND", "s", "x"}, {"PERSIST", "s"}, {"ZADD", "z", "9", "a", "3", "c"}, {"ZREM", "z", "b"},
 		{"HSET", "h", "f", "w", "g", "x"}, {"SET", "new", "1"}, {"SCRIPT", "FLUSH"},
+		{"LPUSH", "l", "x"}, {"LSET", "l", "1", "y"}, {"LREM", "l", "1", "b"}, {"SADD", "ints", "0"}, {"SREM", "ints", "2"},
+		{"XDEL", "x", "1-1"}, {"XADD", "x", "2-1", "f", "w"}, {"XTRIM", "x", "MAXLEN", "1"},
 	} {
 		c.Do(args...)
 	}
@@ -171,8 +184,16 @@ func TestDump(t *testing.T) {
 	e.Do("ZADD", "z", "2", "b", "1.5", "a")
 	e.Do("HSET", "h", "y", "1", "x", "2")
 	e.Do("SET", "a\n", "v", "PXAT", "1704067200500")
+	e.Do("RPUSH", "l", "y", "x")
+	e.Do("SADD", "m", "y", "x")
+	e.Do("XADD", "x", "1-1", "f", "v", "g", "w")
+	e.Do("XADD", "x", "1-2", "f", "v")
+	e.Do("XDEL", "x", "1-2")
 	want := `"a\n" string "v" expires 1704067200500
 "h" hash "x" "2" "y" "1"
+"l" list "y" "x"
+"m" set "x" "y"
+"x" stream last 1-2 1-1 "f" "v" "g" "w"
 "z" zset 1.5 "a" 2 "b"
 `
 	if diff := cmp.Diff(want, e.Dump()); diff != "" {

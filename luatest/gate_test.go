@@ -254,7 +254,7 @@ func TestCommandInfo(t *testing.T) {
 func checkKeySpecs(t *testing.T, cmd *command, specs []any) {
 	t.Helper()
 	if len(specs) == 0 {
-		if cmd.firstKey != 0 || cmd.keyCount != 0 {
+		if cmd.firstKey != 0 || cmd.keyCount != 0 || cmd.keysAfter != "" {
 			t.Errorf("%s has keys, want none", cmd.name)
 		}
 		return
@@ -276,6 +276,10 @@ func checkKeySpecs(t *testing.T, cmd *command, specs []any) {
 			}
 		} else if got := cmd.permission([]string{cmd.name}, position); got != want {
 			t.Errorf("%s: the permission for its keys from the %d. on is %b, want %b", cmd.name, position+1, got, want)
+		}
+		begun := spec["begin_search"].(map[any]any)
+		if word := begun["spec"].(map[any]any)["keyword"]; (begun["type"] == "keyword") != (word == cmd.keysAfter) {
+			t.Errorf("%s: keys are looked for by %v", cmd.name, begun)
 		}
 	}
 	if len(specs) > 1 != (cmd.perKey != nil) {

@@ -15,13 +15,16 @@ type keyspace struct {
 	keepExpired bool
 }
 
-// entry is what a key holds: one of a string, a sorted set and a hash.
+// entry is what a key holds: a value of one kind.
 type entry struct {
 	kind     kind
 	str      string
 	encoding string // of a string, as OBJECT ENCODING names it
 	zset     *zset
 	hash     *hash
+	list     *list
+	set      *set
+	stream   *stream
 	expires  bool
 	expireAt int64 // Unix milliseconds, when expires
 }
@@ -33,6 +36,9 @@ const (
 	stringKind kind = "string"
 	zsetKind   kind = "zset"
 	hashKind   kind = "hash"
+	listKind   kind = "list"
+	setKind    kind = "set"
+	streamKind kind = "stream"
 )
 
 func newKeyspace(now time.Time) *keyspace {
@@ -120,6 +126,15 @@ func (e *entry) clone() *entry {
 	if e.hash != nil {
 		c.hash = e.hash.clone()
 	}
+	if e.list != nil {
+		c.list = e.list.clone()
+	}
+	if e.set != nil {
+		c.set = e.set.clone()
+	}
+	if e.stream != nil {
+		c.stream = e.stream.clone()
+	}
 	return &c
 }
 
@@ -152,6 +167,22 @@ func (e *entry) dump() string {
 		slices.Sort(fields)
 		for _, f := range fields {
 			fmt.Fprintf(&b, " %q %q", f, e.hash.valueReply(f))
+		}
+	case listKind:
+		for _, element := range e.list.elements() {
+			fmt.Fprintf(&b, " %q", element)
+		}
+	case setKind:
+		for _, member := range slices.Sorted(slices.Values(e.set.members)) {
+			fmt.Fprintf(&b, " %q", member)
+		}
+	case streamKind:
+		fmt.Fprintf(&b, " last %s", e.stream.last)
+		for _, added := range e.stream.between(streamID{}, maxStreamID, false, 0) {
+			fmt.Fprintf(&b, " %s", added.id)
+			for _, text := range added.pairs {
+				fmt.Fprintf(&b, " %q", text)
+			}
 		}
 	}
 	if e.expires {

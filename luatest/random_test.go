@@ -21,7 +21,7 @@ var (
 
 // pools are the values that random commands draw their arguments from.
 var pools = map[string][]string{
-	"key":     {"s", "t", "z", "lex", "h", "none", "{t}x", "brief"},
+	"key":     {"s", "t", "z", "lex", "h", "none", "{t}x", "brief", "list", "queue", "set", "ints", "other", "stream", "log"},
 	"value":   {"", "0", "7", "-3", "x", "9223372036854775807", "a longer value"},
 	"int":     {"0", "1", "-1", "2", "-2", "5", "x", "9223372036854775807", "-9223372036854775808"},
 	"rank":    {"0", "1", "-1", "2", "-2", "5", "-100", "100", "x"},
@@ -50,6 +50,18 @@ var pools = map[string][]string{
 	"weight":  {"2", "-1", "0", "inf", "0.1", "0.7", "x"},
 	"by":      {"SUM", "MIN", "max", "no"},
 	"least":   {"MIN", "MAX", "max", "no"},
+	"list":    {"list", "list", "queue", "queue", "none", "s"},
+	"side":    {"LEFT", "RIGHT", "left", "no"},
+	"place":   {"BEFORE", "AFTER", "before", "no"},
+	"found":   {"RANK", "COUNT", "MAXLEN", "no"},
+	"set":     {"set", "set", "ints", "ints", "other", "none", "s"},
+	"element": {"1", "2", "10", "-3", "a", "b", "", "\xff"},
+	"limit":   {"0", "1", "2", "100", "-1", "x"},
+	"glob":    {"*", "[1a]*", "", "?"},
+	"stream":  {"stream", "stream", "log", "log", "none", "s"},
+	"new":     {"1-1", "1-2", "1-*", "2-0", "2-*", "2", "3-1", "0-0", "4-18446744073709551615", "x"},
+	"id":      {"1-1", "1-2", "2-0", "1", "2", "3-1", "0", "-", "+", "(1-1", "(2", "(18446744073709551615", "(0-0", "(", "$", "x"},
+	"xoption": {"MAXLEN", "MINID", "LIMIT", "NOMKSTREAM", "=", "~", "0", "1", "2", "no"},
 	// Full memory is the exception, or nothing else would happen.
 	"full": {"0", "0", "0", "0", "1"},
 }
@@ -97,6 +109,27 @@ var shapes = []string{
 	"ZRANGESTORE <dest> <key> <rank> <rank> <roption?>", "ZRANGESTORE <dest> z <bound> <bound> BYSCORE LIMIT <rank> <rank>",
 	"RENAME <key> <dest>", "RENAMENX <key> <dest>", "COPY <key> <dest>", "COPY <key> <dest> REPLACE", "TOUCH <key> <key>",
 	"OBJECT FREQ <key>", "PUBLISH <text> <text>", "SPUBLISH <text> <text>",
+	"LPUSH <list> <value> <value?>", "RPUSH <list> <value> <value?>", "RPUSH <list> <value> <value> <value>",
+	"LPUSHX <list> <value>", "RPUSHX <list> <value> <value>", "LPOP <list> <int?>", "RPOP <list> <int?>", "LLEN <key>",
+	"LRANGE <list> <rank> <rank>", "LINDEX <list> <rank>", "LSET <list> <rank> <value>", "LREM <list> <int> <value>",
+	"LTRIM <list> <rank> <rank>", "LINSERT <list> <place> <value> <value>", "LPOS <list> <value> <found?> <int?>",
+	"LPOS <list> <value> RANK <int> COUNT <int> MAXLEN <int>", "LPOS <list> <value> RANK <rank> COUNT <rank>",
+	"LMOVE <list> <list> <side> <side>", "RPOPLPUSH <list> <list>", "LMPOP 2 <list> <list> <side> COUNT <int>",
+	"LMPOP <rank> <list> <side>",
+	"SADD <set> <element> <element?>", "SADD <set> <element> <element> <element>", "SREM <set> <element> <element>",
+	"SISMEMBER <set> <element>", "SMISMEMBER <set> <element> <element>", "SMEMBERS <set>", "SCARD <key>",
+	"SMOVE <set> <set> <element>", "SINTER <set> <set>", "SUNION <set> <set>", "SDIFF <set> <set> <set?>", "SINTER <key>",
+	"SINTERSTORE <set> <set> <set>", "SUNIONSTORE <set> <set> <set?>", "SDIFFSTORE <set> <set> <set> <set?>",
+	"SINTERCARD 2 <set> <set> LIMIT <limit>", "SINTERCARD <rank> <set>", "SSCAN <set> 0 COUNT 100",
+	"SSCAN <set> 0 MATCH <glob> COUNT 100",
+	"XADD <stream> <new> <member> <value>", "XADD <stream> <new> <member> <value> <member> <value>",
+	"XADD <stream> <xoption?> <xoption?> <limit?> <new> <member> <value>", "XADD log * <member> <value>",
+	"XADD <stream> MAXLEN <limit> <new> <member> <value>", "XLEN <key>", "XRANGE <stream> <id> <id>",
+	"XRANGE <stream> - + COUNT <limit>", "XREVRANGE <stream> <id> <id>", "XREVRANGE <stream> + - COUNT <limit>",
+	"XTRIM <stream> MAXLEN <limit>", "XTRIM <stream> MAXLEN ~ <limit> LIMIT <limit>", "XTRIM <stream> MINID <id>",
+	"XTRIM log MINID ~ <id>", "XTRIM <stream> <xoption> <xoption?> <id>", "XDEL <stream> <id> <id>", "XSETID stream <new>",
+	"XSETID stream 3-1 ENTRIESADDED <limit> MAXDELETEDID <id>", "XREAD STREAMS <stream> <id>",
+	"XREAD COUNT <limit> STREAMS <stream> <stream> <id> <id>",
 	"PING <text?>", "ECHO <text>", "FLUSHALL <text?>", "FLUSHDB",
 	"CONFIG SET maxmemory <full>", "CONFIG GET maxmemory", "SCRIPT EXISTS <digest> <digest>", "SCRIPT LOAD <source>",
 	"EVALSHA <digest> 1 <key> <member>", "EVALSHA_RO <digest> 1 <key>", "EVAL <source> <rank> <key>",
@@ -109,6 +142,11 @@ var notDrawn = map[string]string{
 	"bzmpop":          "a client may have to wait",
 	"bzpopmax":        "a client may have to wait",
 	"bzpopmin":        "a client may have to wait",
+	"blmove":          "keeps a client waiting",
+	"blmpop":          "keeps a client waiting",
+	"blpop":           "keeps a client waiting",
+	"brpop":           "keeps a client waiting",
+	"brpoplpush":      "keeps a client waiting",
 	"client|id":       "a number that the server chooses",
 	"client|setname":  "of the connection",
 	"discard":         "of the connection",
@@ -134,6 +172,8 @@ var notDrawn = map[string]string{
 	"scan":            "in no order",
 	"script|flush":    "comes before each sequence",
 	"select":          "there is database 0 only",
+	"spop":            "chooses at random",
+	"srandmember":     "chooses at random",
 	"time":            "brackets each command",
 	"zrandmember":     "chooses at random",
 }
@@ -261,7 +301,8 @@ func randomStep(r *rand.Rand, program redisserver.Program) step {
 		switch {
 		case s.script != "" && differ.Refusal(program, args) != "":
 		case differ.Incomparable(program, args):
-		case spoilsLex(args):
+		case s.script != "" && differ.Unordered(args):
+		case leftOpen(args):
 		default:
 			s.commands = append(s.commands, args)
 		}
@@ -269,25 +310,31 @@ func randomStep(r *rand.Rand, program redisserver.Program) step {
 	return s
 }
 
-// spoilsLex is true of a command that gives lex other scores than 0: Redis
-// leaves open what a range by member returns then.
-func spoilsLex(args []string) bool {
+// leftOpen is true of a command after which the sides may differ: one that gives
+// lex other scores than 0, as Redis leaves open what a range by member returns
+// then; a part of a set; and, for what Align cannot write, a trim of whole nodes
+// whose last entry may be deleted and another than the stream's last ID says.
+func leftOpen(args []string) bool {
+	if len(args) < 3 {
+		return false
+	}
 	switch args[0] {
-	case "ZADD", "ZINCRBY":
 	case "RENAME", "RENAMENX", "COPY":
-		return len(args) > 2 && args[2] == "lex"
+		return args[2] == "lex"
 	case "ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE", "ZRANGESTORE":
-		return len(args) > 1 && args[1] == "lex"
-	default:
-		return false
-	}
-	if len(args) < 3 || args[1] != "lex" {
-		return false
-	}
-	for pair := range slices.Chunk(args[2:], 2) {
-		if pair[0] != "0" {
-			return true
+		return args[1] == "lex"
+	case "ZADD", "ZINCRBY":
+		for pair := range slices.Chunk(args[2:], 2) {
+			if args[1] == "lex" && pair[0] != "0" {
+				return true
+			}
 		}
+	case "SSCAN":
+		return args[2] != "0" || args[len(args)-1] != "100"
+	case "XSETID":
+		return args[1] == "log"
+	case "XADD", "XTRIM":
+		return args[1] != "log" && slices.Contains(args, "MINID") && slices.Contains(args, "~")
 	}
 	return false
 }

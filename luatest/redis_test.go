@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -27,13 +26,6 @@ func onServers(t *testing.T, test func(t *testing.T, pair *differ.Pair)) {
 		t.Cleanup(pair.Close)
 		test(t, pair)
 	})
-}
-
-// sortedItems makes replies whose order Redis leaves open comparable.
-func sortedItems(reply string) string {
-	items := strings.Split(reply, "\r\n")
-	slices.Sort(items)
-	return strings.Join(items, "\n")
 }
 
 // splitLine parses a line of a testdata file: words, or Go strings in double
@@ -140,7 +132,7 @@ func runLine(t *testing.T, pair *differ.Pair, line string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if engine == server || sorted && sortedItems(engine) == sortedItems(server) {
+	if engine == server || sorted && differ.Sorted(engine) == differ.Sorted(server) {
 		return ""
 	}
 	return fmt.Sprintf("%s\n\t%q\n", line, server)

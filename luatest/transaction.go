@@ -118,9 +118,10 @@ func cmdExec(e *Engine, _ []string) any {
 			return abort(refused)
 		}
 	}
-	e.mayWait = false
+	e.queued = true
 	replies := make([]any, 0, len(ended.queue))
 	for _, queued := range ended.queue {
+		e.inScript = false
 		call := e.record("", queued.args)
 		call.Reply = queued.command.run(e, queued.args)
 		replies = append(replies, call.Reply)

@@ -42,6 +42,9 @@ var transactions = []string{
 	"WATCH k; SET k 1; MULTI; GET k; EXEC",
 	"WATCH k; MULTI; SET k 1; EXEC",
 	"MULTI; SET k 1; other: CONFIG SET maxmemory 1; EXEC; GET k; other: CONFIG SET maxmemory 0",
+	"MULTI; BLPOP none 0; BLMOVE none other LEFT LEFT 0; BZPOPMIN none 0; BLMPOP 0 1 none LEFT; BZMPOP 0 1 none MIN; EXEC",
+	"MULTI; XREAD BLOCK 0 STREAMS none 0; EVAL return(redis.pcall('XREAD','BLOCK',0,'STREAMS','none',0)) 0; EXEC",
+	"MULTI; EVAL return(redis.pcall('BLMPOP',0,1,'none','LEFT')) 0; BLPOP none 0; EXEC",
 	"CONFIG SET maxmemory 1; MULTI; SET k 1; EXEC; CONFIG SET maxmemory 0",
 }
 

@@ -25,7 +25,7 @@ func Refusal(program redisserver.Program, args []string) string {
 	switch {
 	case slices.Contains(since70, name):
 		return "-ERR unknown command `" + args[0] + "`"
-	case slices.Contains([]string{"expire", "pexpire", "expireat", "pexpireat"}, name) && len(args) > 3:
+	case slices.Contains([]string{"expire", "pexpire", "expireat", "pexpireat", "xsetid"}, name) && len(args) > 3:
 		return "-ERR wrong number of arguments for '" + name + "' command"
 	}
 	return ""
@@ -33,20 +33,34 @@ func Refusal(program redisserver.Program, args []string) string {
 
 // since70 are commands that no earlier Redis has.
 var since70 = []string{
-	"bzmpop", "eval_ro", "evalsha_ro", "expiretime", "pexpiretime", "spublish", "zintercard", "zmpop",
+	"blmpop", "bzmpop", "eval_ro", "evalsha_ro", "expiretime", "lmpop", "pexpiretime", "sintercard", "spublish",
+	"zintercard", "zmpop",
 }
 
 // Incomparable reports a command that a server and Redis 7.0 take otherwise:
-// 6.2 lets the least number overflow, and has no SET with both NX and GET.
+// 6.2 lets the least number overflow, and has no SET with both NX and GET, nor
+// an XADD that makes up half an ID. 7.2 does other things with the least number,
+// has other words for an XREAD with more keys than IDs, and has XSETID look at
+// what was deleted, which 6.2 has look at its key first.
 func Incomparable(program redisserver.Program, args []string) bool {
 	has := func(option string) bool {
 		return slices.ContainsFunc(args[1:], func(arg string) bool { return strings.EqualFold(arg, option) })
 	}
+	before70, since72 := program.Before(7, 0), !program.Before(7, 2)
 	switch strings.ToLower(args[0]) {
 	case "decrby":
-		return program.Before(7, 0) && has("-9223372036854775808")
+		return before70 && has("-9223372036854775808")
 	case "set":
-		return program.Before(7, 0) && has("NX") && has("GET")
+		return before70 && has("NX") && has("GET")
+	case "xadd":
+		return before70 && slices.ContainsFunc(args, func(arg string) bool { return strings.HasSuffix(arg, "-*") })
+	case "lset", "lpos":
+		return since72 && has("-9223372036854775808")
+	case "xread":
+		at := slices.IndexFunc(args, func(arg string) bool { return strings.EqualFold(arg, "STREAMS") })
+		return since72 && (len(args)-at)%2 == 0
+	case "xsetid":
+		return before70 || since72
 	}
 	return false
 }
@@ -74,6 +88,9 @@ var reworded = []struct {
 	{regexp.MustCompile(`Lua redis\(\) command arguments must be`), `Lua redis lib command arguments must be`},
 	{regexp.MustCompile(`invalid expire time in (\w+)`), `invalid expire time in '$1' command`},
 	{regexp.MustCompile(`wrong number of arguments for MSET`), `wrong number of arguments for 'mset' command`},
+	{regexp.MustCompile(`wrong number of arguments for XADD`), `wrong number of arguments for 'xadd' command`},
+	{regexp.MustCompile(`(2 from the second), \.\.\.`),
+		`$1 ... or use negative to start from the end of the list`},
 }
 
 var unknownCommand = regexp.MustCompile("^-ERR unknown command `")
