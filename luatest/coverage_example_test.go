@@ -36,7 +36,7 @@ func ExampleEngine_SetCoverage() {
 // Lua 5.4 writes the quotient as 50.0, and Lua 5.1 as 50.
 func ExampleEngine_SetPortable() {
 	engine := luatest.New()
-	engine.SetPortable(true)
+	engine.SetPortable(luatest.Everywhere)
 	try := func(half string) {
 		reply := fmt.Sprint(engine.Do("EVAL", "local half = "+half+"\nreturn half .. '%'", "0", "100"))
 		reply, _, _ = strings.Cut(reply, ";")

@@ -146,8 +146,8 @@ func TestInstrumentedRunsAlike(t *testing.T) {
 	}
 	plain, covered, checked, both := New(), New(), New(), New()
 	covered.SetCoverage(NewCoverage())
-	checked.SetPortable(true)
-	both.SetPortable(true)
+	checked.SetPortable(Everywhere)
+	both.SetPortable(Everywhere)
 	both.SetCoverage(NewCoverage())
 	compared := 0
 	for _, line := range strings.Split(string(text), "\n") {

@@ -84,8 +84,8 @@
 //
 //   - Which lines and branches of a script have run: [Engine.SetCoverage], by
 //     file, as lcov reads it, or as a share that a test requires ([Coverage]).
-//   - What a script does that differs between versions of Lua, as an error on
-//     the line that does it: [Engine.SetPortable].
+//   - What a script does that differs between versions of Lua or platforms, all
+//     at once and with the lines: [Engine.SetPortable].
 //   - The commands that it calls, with their replies, and the work that it is:
 //     [Engine.Trace], [Engine.Instructions].
 //

@@ -71,7 +71,7 @@ type Engine struct {
 	maxInstructions int64
 	instructions    int64 // since the last ResetTrace
 	coverage        *Coverage
-	portable        bool
+	portable        Target
 	instrumented    map[string]*script // editions of scripts, as coverage and portable want them
 
 	connMu sync.Mutex

@@ -8,13 +8,13 @@ import (
 // prepared returns the edition of a script that is to run: the script itself,
 // or one with calls put in that count its coverage or check its portability.
 func (e *Engine) prepared(s *script) (*script, Error) {
-	if e.coverage == nil && !e.portable {
+	if e.coverage == nil && e.portable == 0 {
 		return s, ""
 	}
 	if edition := e.instrumented[s.digest]; edition != nil {
 		return edition, ""
 	}
-	edition, err := instrument(s.source, e.coverage != nil, e.portable)
+	edition, err := instrument(s.source, e.coverage != nil, e.portable != 0)
 	if err != nil {
 		return nil, Error(oneLine("ERR Error compiling script (new function): " + err.Error()))
 	}
@@ -48,13 +48,13 @@ func instrument(source string, coverage, portable bool) (*script, error) {
 // called by what was put into its code are in an environment of its own.
 func (s *sandbox) function(sc *script) *lua.LFunction {
 	f := s.state.NewFunctionFromProto(sc.proto)
-	if s.engine.coverage == nil && !s.engine.portable {
+	if s.engine.coverage == nil && s.engine.portable == 0 {
 		return f
 	}
 	s.counts = make([]count, len(sc.points))
-	f.Env = s.environment(s.engine.portable)
-	if s.engine.portable {
-		s.breach = ""
+	f.Env = s.environment(s.engine.portable != 0)
+	if s.engine.portable != 0 {
+		s.breaches = nil
 		s.methods.RawSetString("__index", s.checkedMethods)
 	}
 	return f
@@ -82,9 +82,11 @@ func (s *sandbox) finish(sc *script) Error {
 	if e.coverage != nil {
 		e.coverage.add(sc, s.counts)
 	}
-	if !e.portable {
+	if e.portable != 0 {
+		s.methods.RawSetString("__index", s.libraryOf("string"))
+	}
+	if len(s.breaches) == 0 {
 		return ""
 	}
-	s.methods.RawSetString("__index", s.libraryOf("string"))
-	return s.breach
+	return breachError(s.breaches, sc.digest)
 }

@@ -3,19 +3,31 @@ package luatest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	lua "github.com/yuin/gopher-lua"
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// SetPortable makes the engine refuse, or no longer refuse, what a script does
-// that differs between Lua 5.1, which Redis has, Lua 5.4, and gopher-lua. A
-// script that does such a thing ends there, even if it catches errors, with an
-// error that begins with PORTABILITY and says what it was, why, and on which
-// line. Scripts run several times as long.
+// Target is where else, beside a Redis on Linux, a script is to do the same.
+type Target uint8
+
+const (
+	Lua54     Target = 1 << iota // Lua 5.4
+	GopherLua                    // gopher-lua, on which miniredis runs scripts
+	Platforms                    // other C libraries, processors and locales
+
+	Everywhere = Lua54 | GopherLua | Platforms
+)
+
+// SetPortable makes the engine look for what a script does that differs between
+// Redis, with its Lua 5.1, and the targets; 0 ends that. The script runs as it would,
+// but its reply is an error that begins with PORTABILITY and says of all that was
+// found what it was, why, and on which line, each once. Scripts run several times as
+// long.
 //
-// Refused are:
+// Looked for are:
 //
 //   - as text, by .. or tostring or where a function wants a string: numbers of
 //     1e14 and more, fractions, infinities, -0, and what Lua 5.4 writes as 8.0:
@@ -34,10 +46,10 @@ import (
 //   - what tonumber reads in one version only or as a float;
 //   - functions, parameters and metamethods that only one version has, but for
 //     the expression table.unpack or unpack; and those that give other results.
-func (e *Engine) SetPortable(on bool) {
+func (e *Engine) SetPortable(targets Target) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.portable = on
+	e.portable = targets
 	e.instrumented = nil
 }
 
@@ -52,7 +64,7 @@ const (
 	checkLength  = "(length)"  // what # is applied to
 	checkBound   = "(bound)"   // a bound or the step of a loop
 	checkReply   = "(reply)"   // what the script returns
-	refuseText   = "(refuse)"  // refuses with its argument
+	refuseText   = "(refuse)"  // refuses it, for the targets and with the text that follow
 	plainNext    = "(next)"    // next, unchecked
 	checkUnpack  = "(unpack)"  // unpack, where table.unpack was preferred
 )
@@ -197,22 +209,22 @@ func (c *checker) expression(place *ast.Expr) {
 			*place = callOf((*place).Line(), function, *place)
 		}
 	}
-	refuse := func(format string, args ...any) {
+	refuse := func(targets Target, format string, args ...any) {
 		text := at(line, &ast.StringExpr{Value: fmt.Sprintf(format, args...)})
-		*place = callOf(line, refuseText, text)
+		*place = callOf(line, refuseText, *place, numberNode(line, int(targets)), text)
 	}
 	switch e := (*place).(type) {
 	case *ast.NumberExpr:
 		x, ok := parseLuaNumber(e.Value)
 		switch {
 		case len(e.Value) > 1 && e.Value[0] == '0' && e.Value[1] >= '0' && e.Value[1] <= '9':
-			refuse("a number that begins with 0: gopher-lua reads it as octal")
+			refuse(GopherLua, "a number that begins with 0: gopher-lua reads it as octal")
 		case !ok || math.Abs(x) >= exactLimit && !strings.ContainsAny(e.Value, ".eE"):
-			refuse("the number %s: Lua 5.1 rounds whole numbers from 2^53, Lua 5.4 wraps them at 2^63", e.Value)
+			refuse(Lua54, "the number %s: Lua 5.1 rounds whole numbers from 2^53, Lua 5.4 wraps them at 2^63", e.Value)
 		}
 	case *ast.IdentExpr:
 		if e.Value == "arg" && c.find("arg") == nil && c.find(varargs) != nil {
-			refuse("arg in a function with ...: Lua 5.4 has no such variable; use { ... }")
+			refuse(Lua54, "arg in a function with ...: Lua 5.4 has no such variable; use { ... }")
 		}
 	case *ast.FuncCallExpr:
 		if name, ok := e.Func.(*ast.IdentExpr); ok && name.Value == "tostring" && len(e.Args) == 1 {
@@ -281,7 +293,8 @@ func unwrapped(e ast.Expr) ast.Expr {
 	case name == nil:
 	case name.Value == coverFunction:
 		return unwrapped(call.Args[1])
-	case name.Value == checkResult, name.Value == checkOperand, name.Value == checkOrder, name.Value == checkText:
+	case name.Value == checkResult, name.Value == checkOperand, name.Value == checkOrder, name.Value == checkText,
+		name.Value == refuseText:
 		return unwrapped(call.Args[0])
 	}
 	return e
@@ -332,13 +345,30 @@ func (c *checker) isFloat(e ast.Expr) bool {
 	return false
 }
 
-// refuse ends the running script, for good: an error could be caught.
-func (s *sandbox) refuse(l *lua.LState, format string, args ...any) {
-	text := "PORTABILITY " + fmt.Sprintf(format, args...)
-	if s.breach == "" {
-		s.breach = Error(oneLine(fmt.Sprintf("%s script: %s, on @%s:%d.", text, s.current.digest, chunkName, currentLine(l))))
+// breach is one thing that a script does which differs on a target.
+type breach struct {
+	line       int
+	kind, text string // the kind is the same for all values
+}
+
+// refuse notes a breach, once for each line and kind.
+func (s *sandbox) refuse(l *lua.LState, on Target, format string, args ...any) {
+	found := breach{currentLine(l), format, fmt.Sprintf(format, args...)}
+	if s.engine.portable&on != 0 && !slices.ContainsFunc(s.breaches, func(b breach) bool {
+		return b.line == found.line && b.kind == found.kind
+	}) {
+		s.breaches = append(s.breaches, found)
 	}
-	throw(errorTable(l, text))
+}
+
+// breachError is the reply of a script with these breaches, in the order in which
+// they were met.
+func breachError(breaches []breach, digest string) Error {
+	text := "PORTABILITY " + breaches[0].text
+	for _, b := range breaches[1:] {
+		text += fmt.Sprintf("; line %d: %s", b.line, b.text)
+	}
+	return Error(oneLine(fmt.Sprintf("%s script: %s, on @%s:%d.", text, digest, chunkName, breaches[0].line)))
 }
 
 // currentLine returns the line of the script that is being run.
@@ -367,8 +397,8 @@ func (s *sandbox) checks() map[string]lua.LGFunction {
 	return map[string]lua.LGFunction{
 		checkText: returned(func(l *lua.LState, v lua.LValue) {
 			s.checkText(l, v)
-			if x, ok := v.(lua.LNumber); ok && l.Get(2) == lua.LTrue {
-				s.refuse(l, "%.0f, a float, as text: Lua 5.4 writes %.1f; use math.floor or string.format", float64(x), float64(x))
+			if x, ok := v.(lua.LNumber); ok && l.Get(2) == lua.LTrue && float64(x) == math.Trunc(float64(x)) {
+				s.refuse(l, Lua54, "%.0f, a float, as text: Lua 5.4 writes %.1f; use math.floor or string.format", float64(x), float64(x))
 			}
 		}),
 		checkOperand: returned(s.checkNumber),
@@ -376,7 +406,7 @@ func (s *sandbox) checks() map[string]lua.LGFunction {
 		checkModulo:  s.luaModulo,
 		checkOrder: returned(func(l *lua.LState, v lua.LValue) {
 			if v.Type() == lua.LTString {
-				s.refuse(l, "strings compared by order: it follows the server's locale, and in gopher-lua the bytes")
+				s.refuse(l, GopherLua|Platforms, "strings compared by order: it follows the server's locale, and in gopher-lua the bytes")
 			}
 		}),
 		checkLength: returned(func(l *lua.LState, v lua.LValue) {
@@ -387,13 +417,14 @@ func (s *sandbox) checks() map[string]lua.LGFunction {
 		checkBound: returned(func(l *lua.LState, v lua.LValue) {
 			s.checkNumber(l, v)
 			if v == lua.LNumber(0) && l.Get(2) == lua.LTrue {
-				s.refuse(l, "a loop with a step of 0: it never ends in Lua 5.1, and is an error in Lua 5.4")
+				s.refuse(l, Lua54, "a loop with a step of 0: it never ends in Lua 5.1, and is an error in Lua 5.4")
 			}
 		}),
 		checkReply: returned(func(l *lua.LState, v lua.LValue) { s.checkReply(l, v, 0) }),
 		refuseText: func(l *lua.LState) int {
-			s.refuse(l, "%s", string(l.Get(1).(lua.LString)))
-			return 0
+			s.refuse(l, Target(l.Get(2).(lua.LNumber)), "%s", string(l.Get(3).(lua.LString)))
+			l.SetTop(1)
+			return 1
 		},
 	}
 }
@@ -407,27 +438,27 @@ func (s *sandbox) checkText(l *lua.LState, v lua.LValue) {
 	const instead = "use string.format"
 	switch x := float64(number); {
 	case math.IsInf(x, 0) || math.IsNaN(x):
-		s.refuse(l, "%v as text: each platform writes it in its own way", x)
+		s.refuse(l, Platforms, "%v as text: each platform writes it in its own way", x)
 	case math.Abs(x) >= textLimit:
-		s.refuse(l, "%.0f as text: Lua 5.1 writes %s, and not the digits; "+instead, x, formatFloat(x, 14))
+		s.refuse(l, Lua54|GopherLua, "%.0f as text: Lua 5.1 writes %s, and not the digits; "+instead, x, formatFloat(x, 14))
 	case x != math.Trunc(x):
-		s.refuse(l, "the fraction %v as text: Lua 5.1 and 5.4 write 14 digits, gopher-lua all; "+instead, x)
+		s.refuse(l, GopherLua, "the fraction %v as text: Lua 5.1 and 5.4 write 14 digits, gopher-lua all; "+instead, x)
 	case x == 0 && math.Signbit(x):
-		s.refuse(l, "-0 as text: Lua 5.1 writes -0, Lua 5.4 writes 0 or -0.0; "+instead)
+		s.refuse(l, Lua54, "-0 as text: Lua 5.1 writes -0, Lua 5.4 writes 0 or -0.0; "+instead)
 	}
 }
 
 // checkNumber refuses a string in the place of a number.
 func (s *sandbox) checkNumber(l *lua.LState, v lua.LValue) {
 	if text, ok := v.(lua.LString); ok {
-		s.refuse(l, "the string %.40q as a number: versions read strings in their own ways; use tonumber", string(text))
+		s.refuse(l, Lua54|GopherLua, "the string %.40q as a number: versions read strings in their own ways; use tonumber", string(text))
 	}
 }
 
 // checkExact checks what arithmetic has come to.
 func (s *sandbox) checkExact(l *lua.LState, v lua.LValue) {
 	if x, ok := v.(lua.LNumber); ok && math.Abs(float64(x)) >= exactLimit && !math.IsInf(float64(x), 0) {
-		s.refuse(l, "%.0f, a number from 2^53: Lua 5.1 rounds it, Lua 5.4 wraps it at 2^63", float64(x))
+		s.refuse(l, Lua54, "%.0f, a number from 2^53: Lua 5.1 rounds it, Lua 5.4 wraps it at 2^63", float64(x))
 	}
 }
 
@@ -440,7 +471,7 @@ func (s *sandbox) checkWhole(l *lua.LState, v lua.LValue, place string) {
 	}
 	s.checkExact(l, v)
 	if x := float64(number); x != math.Trunc(x) || math.IsInf(x, 0) {
-		s.refuse(l, "%v in %s: Lua 5.1 cuts the fraction off, Lua 5.4 raises an error; use math.floor", x, place)
+		s.refuse(l, Lua54, "%v in %s: Lua 5.1 cuts the fraction off, Lua 5.4 raises an error; use math.floor", x, place)
 	}
 }
 
@@ -453,7 +484,7 @@ func (s *sandbox) checkHoles(l *lua.LState, t *lua.LTable) {
 		}
 	})
 	if highest != float64(count) {
-		s.refuse(l, "the length of a table with %d items, the last at %.0f: versions find different ends of one with holes",
+		s.refuse(l, Lua54|GopherLua, "the length of a table with %d items, the last at %.0f: versions find different ends of one with holes",
 			count, highest)
 	}
 }
@@ -477,8 +508,8 @@ func (s *sandbox) checkSent(l *lua.LState, v lua.LValue, place string) {
 	}
 	switch x := float64(number); {
 	case math.IsInf(x, 0) || math.IsNaN(x) || x != math.Trunc(x):
-		s.refuse(l, "%v in %s, which is not whole: versions cut or write it in their own ways; use string.format", x, place)
+		s.refuse(l, Lua54|GopherLua, "%v in %s, which is not whole: versions cut or write it in their own ways; use string.format", x, place)
 	case math.Abs(x) >= exactLimit:
-		s.refuse(l, "%.0f in %s, a number from 2^53: it is not exact; use a string", x, place)
+		s.refuse(l, Everywhere, "%.0f in %s, a number from 2^53: it is not exact; use a string", x, place)
 	}
 }

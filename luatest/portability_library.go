@@ -98,9 +98,9 @@ func (s *sandbox) openChecks() *lua.LTable {
 			name := prefix + toString(l.Get(2))
 			switch {
 			case missing[name] != "":
-				s.refuse(l, "%s, which Lua 5.4 lacks; use %s", name, missing[name])
+				s.refuse(l, Lua54, "%s, which Lua 5.4 lacks; use %s", name, missing[name])
 			case differing[name] != "":
-				s.refuse(l, "%s: %s", name, differing[name])
+				s.refuse(l, Lua54|GopherLua, "%s: %s", name, differing[name])
 			}
 			if value := contents.RawGet(l.Get(2)); value != lua.LNil || contents.Metatable == lua.LNil {
 				l.Push(value)
@@ -192,12 +192,12 @@ func (s *sandbox) checkArguments(l *lua.LState, name string) {
 			}
 		case 'l':
 			if l.GetMetaField(v, "__index") != lua.LNil {
-				s.refuse(l, "ipairs of a table with an __index: Lua 5.4 follows it, Lua 5.1 does not")
+				s.refuse(l, Lua54, "ipairs of a table with an __index: Lua 5.4 follows it, Lua 5.1 does not")
 			}
 		case 'c':
 			s.checkSent(l, v, name)
 		case '!':
-			s.refuse(l, "%s with %d arguments: Lua 5.1 does not look at the last", name, i+1)
+			s.refuse(l, Lua54, "%s with %d arguments: Lua 5.1 does not look at the last", name, i+1)
 		}
 	}
 }
@@ -210,7 +210,7 @@ func (s *sandbox) checkPattern(l *lua.LState, v lua.LValue, function string, rep
 		return
 	}
 	if strings.Contains(text, "\x00") {
-		s.refuse(l, "a pattern with NUL: for Lua 5.1 it ends there; find with plain takes it")
+		s.refuse(l, Lua54|GopherLua, "a pattern with NUL: for Lua 5.1 it ends there; find with plain takes it")
 	}
 	for i := 0; i+1 < len(text); i++ {
 		if text[i] != '%' {
@@ -219,11 +219,11 @@ func (s *sandbox) checkPattern(l *lua.LState, v lua.LValue, function string, rep
 		i++
 		switch text[i] {
 		case 'f':
-			s.refuse(l, "%%f in a pattern: gopher-lua does not know it")
+			s.refuse(l, GopherLua, "%%f in a pattern: gopher-lua does not know it")
 		case 'g':
-			s.refuse(l, "%%g in a pattern: Lua 5.1 does not know it")
+			s.refuse(l, Lua54, "%%g in a pattern: Lua 5.1 does not know it")
 		case 'z':
-			s.refuse(l, "%%z in a pattern: Lua 5.2 has given it up")
+			s.refuse(l, Lua54, "%%z in a pattern: Lua 5.2 has given it up")
 		}
 	}
 	if !repeated {
@@ -231,7 +231,7 @@ func (s *sandbox) checkPattern(l *lua.LState, v lua.LValue, function string, rep
 	}
 	if strings.HasPrefix(text, "^") {
 		if function == "string.gmatch" {
-			s.refuse(l, "^ in gmatch: it stands for itself, and in gopher-lua for the beginning")
+			s.refuse(l, GopherLua, "^ in gmatch: it stands for itself, and in gopher-lua for the beginning")
 		}
 		return // matches once
 	}
@@ -244,7 +244,7 @@ func (s *sandbox) checkPattern(l *lua.LState, v lua.LValue, function string, rep
 	found := l.Get(-1)
 	l.Pop(1)
 	if found != lua.LNil {
-		s.refuse(l, "the pattern %.40q in %s, which can match nothing: versions differ behind each match", text, function)
+		s.refuse(l, Lua54|GopherLua, "the pattern %.40q in %s, which can match nothing: versions differ behind each match", text, function)
 	}
 }
 
@@ -256,7 +256,7 @@ func (s *sandbox) checkReplacement(l *lua.LState, v lua.LValue) {
 		}
 		i++
 		if i == len(text) || text[i] != '%' && (text[i] < '0' || text[i] > '9') {
-			s.refuse(l, "%% before neither a digit nor %% in a replacement: an error in Lua 5.4")
+			s.refuse(l, Lua54, "%% before neither a digit nor %% in a replacement: an error in Lua 5.4")
 		}
 	}
 }
@@ -266,7 +266,7 @@ func (s *sandbox) checkStart(l *lua.LState) {
 	text, ok := stringOf(l.Get(1))
 	start, isNumber := l.Get(3).(lua.LNumber)
 	if ok && isNumber && int(start) > len(text)+1 {
-		s.refuse(l, "a search that begins behind the end: Lua 5.1 begins at the end, Lua 5.4 finds nothing")
+		s.refuse(l, Lua54, "a search that begins behind the end: Lua 5.1 begins at the end, Lua 5.4 finds nothing")
 	}
 }
 
@@ -278,7 +278,7 @@ func (s *sandbox) checkEntries(l *lua.LState) {
 	entries := 0
 	s.contents(t).ForEach(func(_, _ lua.LValue) { entries++ })
 	if entries > 1 {
-		s.refuse(l, "a walk over %d entries: their order is not defined; use ipairs, or keep a list of the keys", entries)
+		s.refuse(l, Everywhere, "a walk over %d entries: their order is not defined; use ipairs, or keep a list of the keys", entries)
 	}
 }
 
@@ -289,7 +289,7 @@ func (s *sandbox) checkMetatable(l *lua.LState) {
 	}
 	for _, name := range []string{"__len", "__pairs", "__ipairs", "__gc", "__close", "__name"} {
 		if meta.RawGetString(name) != lua.LNil {
-			s.refuse(l, "%s in the metatable of a table, which not all versions have", name)
+			s.refuse(l, Lua54|GopherLua, "%s in the metatable of a table, which not all versions have", name)
 		}
 	}
 }
@@ -302,7 +302,7 @@ func (s *sandbox) checkToNumber(l *lua.LState) {
 	}
 	if base, ok := l.Get(2).(lua.LNumber); ok && base != 10 {
 		if strings.HasPrefix(strings.TrimSpace(string(text)), "-") {
-			s.refuse(l, "tonumber(%.40q, %v): Lua 5.1 reads no sign", string(text), base)
+			s.refuse(l, Lua54, "tonumber(%.40q, %v): Lua 5.1 reads no sign", string(text), base)
 		}
 		return
 	}
@@ -310,13 +310,13 @@ func (s *sandbox) checkToNumber(l *lua.LState) {
 	switch {
 	case !ok:
 	case strings.Contains(string(text), "\x00"):
-		s.refuse(l, "tonumber(%.40q): for Lua 5.1 the text ends at the NUL", string(text))
+		s.refuse(l, Lua54|GopherLua, "tonumber(%.40q): for Lua 5.1 the text ends at the NUL", string(text))
 	case math.IsInf(x, 0) || math.IsNaN(x):
-		s.refuse(l, "tonumber(%.40q): Lua 5.4 reads no such number", string(text))
+		s.refuse(l, Lua54, "tonumber(%.40q): Lua 5.4 reads no such number", string(text))
 	case math.Abs(x) >= exactLimit:
-		s.refuse(l, "tonumber(%.40q), a number from 2^53: Lua 5.1 rounds it", string(text))
+		s.refuse(l, Lua54, "tonumber(%.40q), a number from 2^53: Lua 5.1 rounds it", string(text))
 	case x == math.Trunc(x) && strings.ContainsAny(string(text), ".eExXpP"):
-		s.refuse(l, "tonumber(%.40q), a whole number with more than digits: Lua 5.4 may make it a float", string(text))
+		s.refuse(l, Lua54, "tonumber(%.40q), a whole number with more than digits: Lua 5.4 may make it a float", string(text))
 	}
 }
 
@@ -327,14 +327,14 @@ func (s *sandbox) checkToString(l *lua.LState) {
 		s.checkText(l, v)
 	case lua.LTTable, lua.LTFunction, lua.LTThread, lua.LTUserData:
 		if l.GetMetaField(v, "__tostring") == lua.LNil {
-			s.refuse(l, "a %s as text: it is an address, new each time", v.Type())
+			s.refuse(l, Everywhere, "a %s as text: it is an address, new each time", v.Type())
 		}
 	}
 }
 
 func (s *sandbox) checkFmod(l *lua.LState) {
 	if l.Get(2) == lua.LNumber(0) {
-		s.refuse(l, "math.fmod by 0: an error in Lua 5.4 only")
+		s.refuse(l, Lua54, "math.fmod by 0: an error in Lua 5.4 only")
 	}
 }
 
@@ -353,14 +353,14 @@ func (s *sandbox) checkInsert(l *lua.LState) {
 	}
 	s.checkWhole(l, l.Get(2), "table.insert")
 	if at, ok := l.Get(2).(lua.LNumber); ok && (at < 1 || int(at) > t.Len()+1) {
-		s.refuse(l, "table.insert at %v of %d items: an error in Lua 5.4 only", at, t.Len())
+		s.refuse(l, Lua54, "table.insert at %v of %d items: an error in Lua 5.4 only", at, t.Len())
 	}
 }
 
 func (s *sandbox) checkSort(l *lua.LState) {
 	t, ok := l.Get(1).(*lua.LTable)
 	if ok && l.Get(2) == lua.LNil && t.RawGetInt(1).Type() == lua.LTString && t.Len() > 1 {
-		s.refuse(l, "table.sort of strings: their order follows the server's locale, and in gopher-lua the bytes")
+		s.refuse(l, GopherLua|Platforms, "table.sort of strings: their order follows the server's locale, and in gopher-lua the bytes")
 	}
 }
 
@@ -388,28 +388,28 @@ func (s *sandbox) checkConversion(l *lua.LState, verb byte, v lua.LValue) {
 	case 'c', 'd', 'i', 'o', 'u', 'x', 'X':
 		s.checkWhole(l, v, "%"+string(verb))
 		if verb == 'c' && v == lua.LNumber(0) {
-			s.refuse(l, "%%c of 0: Lua 5.1 writes nothing, Lua 5.4 a NUL")
+			s.refuse(l, Lua54, "%%c of 0: Lua 5.1 writes nothing, Lua 5.4 a NUL")
 		}
 	case 'e', 'E', 'f', 'g', 'G':
 		s.checkNumber(l, v)
 		if x, ok := v.(lua.LNumber); ok && (math.IsInf(float64(x), 0) || math.IsNaN(float64(x))) {
-			s.refuse(l, "%%%c of %v: each platform writes it in its own way", verb, x)
+			s.refuse(l, Platforms, "%%%c of %v: each platform writes it in its own way", verb, x)
 		}
 	case 's':
 		s.checkText(l, v)
 		switch {
 		case isText && strings.Contains(string(text), "\x00"):
-			s.refuse(l, "%%s of a string with NUL: Lua 5.1 ends it there; use ..")
+			s.refuse(l, Lua54|GopherLua, "%%s of a string with NUL: Lua 5.1 ends it there; use ..")
 		case !isText && v.Type() != lua.LTNumber:
-			s.refuse(l, "%%s of a %s value: an error in Lua 5.1 only; use tostring", v.Type())
+			s.refuse(l, Lua54, "%%s of a %s value: an error in Lua 5.1 only; use tostring", v.Type())
 		}
 	case 'q':
 		control := func(c rune) bool { return c < ' ' && c != '\n' || c == 0x7F }
 		switch {
 		case !isText:
-			s.refuse(l, "%%q of a %s value: Lua 5.4 writes literals of other kinds too", v.Type())
+			s.refuse(l, Lua54, "%%q of a %s value: Lua 5.4 writes literals of other kinds too", v.Type())
 		case strings.ContainsFunc(string(text), control):
-			s.refuse(l, "%%q of control characters: each version has escapes of its own")
+			s.refuse(l, Lua54|GopherLua, "%%q of control characters: each version has escapes of its own")
 		}
 	}
 }
@@ -429,7 +429,7 @@ func (s *sandbox) luaModulo(l *lua.LState) int {
 			remainder += b
 		}
 		if divided != remainder || math.IsInf(a, 0) || math.IsInf(b, 0) {
-			s.refuse(l, "%v %% %v: Lua 5.1 has another result than Lua 5.4, or none", a, b)
+			s.refuse(l, Lua54, "%v %% %v: Lua 5.1 has another result than Lua 5.4, or none", a, b)
 		}
 	}
 	return luaRemainder(l)

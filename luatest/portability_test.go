@@ -132,7 +132,7 @@ func TestPortable(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			for _, covered := range []bool{false, true} {
 				engine := New()
-				engine.SetPortable(true)
+				engine.SetPortable(Everywhere)
 				if covered {
 					engine.SetCoverage(NewCoverage())
 				}
@@ -183,6 +183,36 @@ redis = { call = function() end }
 		of51, of54 := results["5.1"][i], results["5.4"][i]
 		if of51 != of54 || !strings.HasPrefix(of51, "true") {
 			t.Errorf("%s\nLua 5.1: %s\nLua 5.4: %s", test.instead, of51, of54)
+		}
+	}
+}
+
+// TestPortableSaysAll expects each breach once, whatever a pcall or a loop makes
+// of it, and the script to do what it does without the check.
+func TestPortableSaysAll(t *testing.T) {
+	const source = `for i = 1, 3 do
+  redis.call('SET', KEYS[1], 10 / 2 .. '')
+end
+pcall(function() return 'a' < 'b' end)
+return 0.5 .. '', 0010`
+	for targets, want := range map[Target]string{
+		0: `"0.5"`,
+		Everywhere: "PORTABILITY 5, a float, as text: Lua 5.4 writes 5.0; use math.floor or string.format; " +
+			"line 4: strings compared by order: it follows the server's locale, and in gopher-lua the bytes; " +
+			"line 5: the fraction 0.5 as text: Lua 5.1 and 5.4 write 14 digits, gopher-lua all; use string.format; " +
+			"line 5: a number that begins with 0: gopher-lua reads it as octal script: " + digestOf(source) + ", on @user_script:2.",
+		Lua54: "PORTABILITY 5, a float, as text: Lua 5.4 writes 5.0; use math.floor or string.format script: " +
+			digestOf(source) + ", on @user_script:2.",
+		Platforms: "PORTABILITY strings compared by order: it follows the server's locale, and in gopher-lua the bytes script: " +
+			digestOf(source) + ", on @user_script:4.",
+	} {
+		engine := New()
+		engine.SetPortable(targets)
+		if got := Text(engine.Run(source, []string{"k"})); got != want {
+			t.Errorf("targets %d\n got %s\nwant %s", targets, got, want)
+		}
+		if got := engine.Do("GET", "k"); got != "5" {
+			t.Errorf("targets %d: the script has put %v", targets, got)
 		}
 	}
 }

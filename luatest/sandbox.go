@@ -102,7 +102,7 @@ type sandbox struct {
 	// environments are those of instrumented scripts, by whether they check portability.
 	environments   map[bool]*lua.LTable
 	checkedMethods *lua.LTable // of strings, where portability is checked
-	breach         Error       // of portability, the first of the running script
+	breaches       []breach    // of portability, of the running script
 }
 
 // Sizes that let a script do what Redis's Lua allows: recursion some thousands

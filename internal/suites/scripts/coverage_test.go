@@ -282,5 +282,5 @@ func readExplanations(t *testing.T) (explained map[uncoveredBranch]bool, order [
 
 // TestScriptsArePortable runs the scripts with luatest's portability check.
 func TestScriptsArePortable(t *testing.T) {
-	runScripts(t, func(engine *luatest.Engine) { engine.SetPortable(true) })
+	runScripts(t, func(engine *luatest.Engine) { engine.SetPortable(luatest.Everywhere) })
 }
