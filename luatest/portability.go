@@ -338,7 +338,7 @@ func (s *sandbox) refuse(l *lua.LState, format string, args ...any) {
 	if s.breach == "" {
 		s.breach = Error(oneLine(fmt.Sprintf("%s script: %s, on @%s:%d.", text, s.current.digest, chunkName, currentLine(l))))
 	}
-	throw(errorTable(l, text))
+	throw(l, errorTable(l, text))
 }
 
 // currentLine returns the line of the script that is being run.
