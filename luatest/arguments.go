@@ -18,7 +18,7 @@ func fail(l *lua.LState, format string, args ...any) {
 // position is where the function at level is, in the form "chunk:line: ". For
 // functions that are not Lua's it is empty.
 func position(l *lua.LState, level int) string {
-	frame, ok := l.GetStack(level)
+	frame, ok := frameAt(l, level)
 	if !ok || isGo(l, frame) {
 		return ""
 	}
@@ -27,6 +27,24 @@ func position(l *lua.LState, level int) string {
 		return ""
 	}
 	return fmt.Sprintf("%s:%d: ", frame.Source, frame.CurrentLine)
+}
+
+// frameAt is LState.GetStack without the functions that stand for operators, but
+// for the one that is running.
+func frameAt(l *lua.LState, level int) (*lua.Debug, bool) {
+	for actual := 0; ; actual++ {
+		frame, ok := l.GetStack(actual)
+		if !ok {
+			return nil, false
+		}
+		if f, err := l.GetInfo("f", frame, nil); err == nil && actual > 0 && isOperator(f.(*lua.LFunction)) {
+			continue
+		}
+		if level == 0 {
+			return frame, true
+		}
+		level--
+	}
 }
 
 // badArgument refuses argument n. As in Lua, the function has the name by
@@ -46,7 +64,7 @@ func badArgument(l *lua.LState, n int, problem string) {
 // whether it was called as a method.
 func callee(l *lua.LState) (name string, isMethod bool) {
 	frame, _ := l.GetStack(0)
-	if caller, ok := l.GetStack(1); ok {
+	if caller, ok := frameAt(l, 1); ok {
 		if opcode, _ := pendingCall(l, caller); opcode == lua.OP_TFORLOOP {
 			return "(for generator)", false
 		}
@@ -55,7 +73,7 @@ func callee(l *lua.LState) (name string, isMethod bool) {
 		return "?", false
 	}
 	name = frame.Name
-	caller, ok := l.GetStack(1)
+	caller, ok := frameAt(l, 1)
 	if !ok {
 		return name, false
 	}

@@ -119,6 +119,7 @@
 //	local function f() return 1 + f() end f()          | stack overflow | callstack overflow
 //	local t = {1, 2, 3} t[2] = nil t[5] = 5 return #t  | 1 | 5
 //	local z = 0 z = -z return tostring(z - 0)          | -0 | 0
+//	setmetatable({}, {__newindex = type})[nil] = 1     | table index is nil | nil
 //	for k in pairs({b = 1, a = 1}) do return k end     | a | b
 //	return tostring(math.acos(2))                      | nan | -nan
 //

@@ -103,6 +103,10 @@ func linkMarked(proto *lua.FunctionProto) {
 	}
 }
 
+// isOperator reports whether a function is one of those that linkMarked puts in:
+// all others that are written in Go have an environment.
+func isOperator(f *lua.LFunction) bool { return f.IsG && f.Env == nil }
+
 // luaArithmetic is an operator on two operands. A third argument says that the
 // second operand has come first.
 func luaArithmetic(l *lua.LState, event string) int {

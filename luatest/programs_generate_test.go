@@ -123,10 +123,31 @@ func (g *generator) anyKind() kind { return kinds[g.r.IntN(len(kinds))] }
 func (g *generator) program() *tree {
 	g.names, g.varargs = [][]string{nil}, true
 	body := g.statements(3 + g.r.IntN(12))
-	if g.one(3) {
-		return statement(prelude+"out(try(function(...)\n$send, ARGV[1], 2))\nreturn table.concat(log, ' ')", body)
+	crowd := ""
+	if g.one(5) {
+		crowd = manyConstants
 	}
-	return statement(prelude+"$sreturn table.concat(log, ' ')", body)
+	if g.one(5) {
+		crowd += manyLocals
+	}
+	if g.one(3) {
+		return statement(prelude+"out(try(function(...) "+crowd+"\n$send, ARGV[1], 2))\nreturn table.concat(log, ' ')", body)
+	}
+	return statement(prelude+crowd+"\n$sreturn table.concat(log, ' ')", body)
+}
+
+// Constants and local variables beyond the first ones are compiled otherwise.
+var (
+	manyConstants = "do local _ = {'" + numbered("', '", 300) + "'} end "
+	manyLocals    = "local " + numbered(", ", 90) + " "
+)
+
+func numbered(separator string, n int) string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprint("_", i)
+	}
+	return strings.Join(names, separator)
 }
 
 // prelude is on one line, before the program.
@@ -150,7 +171,7 @@ const prelude = `local log, steps, show = {}, 0 ` +
 	`return n == last end ` +
 	`local function short(v) if type(v) == 'string' then return v:sub(1, 9) end return v end ` +
 	`local function try(f, ...) return (function(ok, e, ...) if ok then return ok, e, ... end ` +
-	`return ok, type(e) == 'string' and text(e) or e end)(pcall(f, ...)) end ` + "\n"
+	`return ok, type(e) == 'string' and text(e) or e end)(pcall(f, ...)) end `
 
 // statements draws some, in a scope of their own.
 func (g *generator) statements(n int, names ...string) *tree {
@@ -343,7 +364,8 @@ func (g *generator) field(table *tree) *tree {
 
 func (g *generator) key() *tree {
 	if g.one(3) {
-		return g.value(g.anyKind())
+		// The engine gives a key of nil to __newindex.
+		return expression('1', "$1 or 'k'", g.value(g.anyKind()))
 	}
 	return word(g.pick("1", "2", "'a'", "'b'", "3", "1.5", "-1"))
 }

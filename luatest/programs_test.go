@@ -89,9 +89,14 @@ func differing(t *testing.T, pair *differ.Pair, programs []*tree) []bool {
 var machineError = regexp.MustCompile(`^-ERR (?:user_script:\d+: )*(?:` +
 	`attempt to (?:call|index|perform|compare|concatenate|get length)|cannot perform|__\w+ undefined|stack overflow|callstack overflow).*, on (.*)$`)
 
+// calledAs is the name by which a function was called, which Lua does not know
+// in a function of more than 256 constants.
+var calledAs = regexp.MustCompile(`(bad argument #\d+ to|calling) '[^']*'`)
+
 // withoutWords is a reply of which only the place of a machine's error is left.
 func withoutWords(reply string) string {
-	return machineError.ReplaceAllString(strings.TrimSuffix(reply, "\r\n"), "- on $1")
+	reply = calledAs.ReplaceAllString(strings.TrimSuffix(reply, "\r\n"), "$1 it")
+	return machineError.ReplaceAllString(reply, "- on $1")
 }
 
 // shrinkProgram leaves out statements of a program that still fails, and puts

@@ -75,10 +75,13 @@ func (g *generator) number() *tree {
 		operator := g.pick("+", "-")
 		return expression('5', "$5 "+operator+" $6", g.value(aNumber), g.value(aNumber))
 	case 2, 3:
-		operator := g.pick("*", "/", "%")
-		return expression('6', "$6 "+operator+" $7", g.value(aNumber), g.value(aNumber))
+		if g.one(3) {
+			// An infinity would show the sign of a zero, which gopher-lua may have lost.
+			return expression('6', "$6 / $7", g.value(aNumber), g.constant(aNumber))
+		}
+		return expression('6', "$6 "+g.pick("*", "%")+" $7", g.value(aNumber), g.value(aNumber))
 	case 4:
-		return expression('8', "$9 ^ $7", g.value(aNumber), expression('9', g.pick("2", "0.5", "3", "-1", "0")))
+		return expression('8', "$9 ^ $7", g.value(aNumber), expression('9', g.pick("2", "0.5", "3", "1", "0")))
 	case 5:
 		return expression('7', "- $7", g.value(aNumber))
 	case 6:
@@ -117,7 +120,7 @@ func (g *generator) string() *tree {
 	case 6:
 		return expression('p', "type($0)", g.value(anything))
 	case 7:
-		return expression('p', "table.concat({short($0), $0}, $0)", g.value(aString), g.value(aNumber), g.constant(aString))
+		return expression('p', "table.concat({short($0), $0}, $0)", g.value(aString), g.constant(aNumber), g.constant(aString))
 	}
 	return g.constant(aString)
 }

@@ -313,8 +313,8 @@ func (s *sandbox) locate(l *lua.LState) int {
 		raised.RawSetString("err", lua.LString("ERR "+toString(l.Get(1))))
 	}
 	// Redis looks past one function that is not Lua's, not past two.
-	frame, ok := l.GetStack(1)
-	if caller, more := l.GetStack(2); ok && more && isGo(l, frame) {
+	frame, ok := frameAt(l, 1)
+	if caller, more := frameAt(l, 2); ok && more && isGo(l, frame) {
 		frame = caller
 	}
 	switch {
