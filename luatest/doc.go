@@ -129,8 +129,8 @@
 //     raised by the Lua machine itself have gopher-lua's. Their lines are right,
 //     but in a statement of several lines it may be another one of these.
 //   - A function that needs more than 200 registers, of which Lua 5.1 has 250, is
-//     refused, and so is a constructor whose keys could be those of its items
-//     from the fiftieth on.
+//     refused, as is one that jumps and has more than 131,071 instructions, and a
+//     constructor whose keys could be those of its items from the fiftieth on.
 //   - The length of a table with holes may differ, and so does the order of pairs,
 //     which shows in the objects of cjson and the maps of cmsgpack.
 //   - A table takes memory for all indexes up to its highest, below 67,108,864.

@@ -1,6 +1,7 @@
 package luatest
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -101,6 +102,27 @@ func linkMarked(proto *lua.FunctionProto) {
 	for _, inner := range proto.FunctionPrototypes {
 		linkMarked(inner)
 	}
+}
+
+// longestJump is how far a jump may lead. gopher-lua makes something else of a
+// jump back that is longer.
+const longestJump = 1<<17 - 1
+
+// checkJumps refuses a function in which a jump could be too long.
+func checkJumps(proto *lua.FunctionProto) error {
+	for _, code := range proto.Code {
+		opcode := int(code >> 26)
+		if len(proto.Code) > longestJump && (opcode == lua.OP_JMP || opcode == lua.OP_FORPREP) {
+			return fmt.Errorf("%d: luatest: jumps in a function of more than %d instructions are not modelled",
+				max(1, proto.LineDefined), longestJump)
+		}
+	}
+	for _, inner := range proto.FunctionPrototypes {
+		if err := checkJumps(inner); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // isOperator reports whether a function is one of those that linkMarked puts in:

@@ -60,6 +60,9 @@ func compileChunk(source, shown string, levels int, instrument ...func([]ast.Stm
 	if err != nil {
 		return nil, compileError(err, source, shown)
 	}
+	if err := checkJumps(proto); err != nil {
+		return nil, fmt.Errorf("%s:%w", shown, err)
+	}
 	linkMarked(proto)
 	return proto, nil
 }
