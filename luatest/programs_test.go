@@ -87,7 +87,8 @@ func differing(t *testing.T, pair *differ.Pair, programs []*tree) []bool {
 // machineError is an error that the Lua machine raises, for which the engine
 // has other words, with where it was raised.
 var machineError = regexp.MustCompile(`^-ERR (?:user_script:\d+: )*(?:` +
-	`attempt to (?:call|index|perform|compare|concatenate|get length)|cannot perform|__\w+ undefined|stack overflow|callstack overflow).*, on (.*)$`)
+	`attempt to (?:call|index|perform|compare|concatenate|get length)|` +
+	`cannot perform|__\w+ undefined|stack overflow|callstack overflow).*, on (.*)$`)
 
 // calledAs is the name by which a function was called, which Lua does not know
 // in a function of more than 256 constants.

@@ -120,7 +120,8 @@ func (g *generator) string() *tree {
 	case 6:
 		return expression('p', "type($0)", g.value(anything))
 	case 7:
-		return expression('p', "table.concat({short($0), $0}, $0)", g.value(aString), g.constant(aNumber), g.constant(aString))
+		return expression('p', "table.concat({short($0), $0}, $0)",
+			g.value(aString), g.constant(aNumber), g.constant(aString))
 	}
 	return g.constant(aString)
 }
@@ -144,7 +145,7 @@ func (g *generator) table() *tree {
 			fields, parts = append(fields, "$0"), append(parts, g.value(g.oneOf(aNumber, aString, aTable)))
 		}
 	}
-	return expression('9', "{"+strings.Join(fields, g.pick(", ", "; "))+g.pick("", ",", ";")[:min(len(fields), 1)*0]+"}", parts...)
+	return expression('9', "{"+strings.Join(fields, g.pick(", ", "; "))+"}", parts...)
 }
 
 func (g *generator) functionValue() *tree {
@@ -191,7 +192,7 @@ func (g *generator) result(names []string) *tree {
 	return g.list(g.r.IntN(4))
 }
 
-var events = []string{"add", "sub", "mul", "div", "mod", "pow", "unm", "concat", "eq", "lt", "le", "call", "index", "newindex"}
+var events = strings.Fields("add sub mul div mod pow unm concat eq lt le call index newindex")
 
 func (g *generator) object() *tree {
 	text, parts := "setmetatable({m = $0, $s}, {", []*tree{g.value(aFunction), g.list(g.r.IntN(2))}
