@@ -65,13 +65,14 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzScripts$$' -fuzztime $(FUZZTIME) ./internal/suites/hostile
 
 # The long forms of random tests, each with its seed: patterns against a plain filter, some 2 hours; all verbs
-# against a model, and commands and scripts on the engine against servers, some 10 minutes a server; calls that no
-# client makes, some 10 minutes; and the long form of make faults, with -race.
+# against a model, and commands, scripts and programs of Lua on the engine against servers, some 15 minutes a server;
+# calls that no client makes, some 10 minutes; and the long form of make faults, with -race.
 soak:
 	go test -run TestMatchIsAFilter -timeout 8h -v ./internal/suites/match -match-cases 200000
 	go test -run TestModel -timeout 2h -v ./internal/suites/model -model-ops 100000
 	go test -run TestHostileCalls -timeout 2h -v ./internal/suites/hostile -hostile-rounds 2000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
+	go test -run TestProgramsAgainstServer -timeout 2h -v ./luatest -programs 100000
 	cd faults && go test -count=1 -race -timeout 1h -long
 
 # What servers are done in real life, what their clients are told and what is found after: a table.

@@ -10,27 +10,41 @@ import (
 // What the functions of Lua's libraries do with their arguments, and the
 // errors that they raise, in the words of Lua 5.1's own library.
 
-// throw raises v. LState.Error and LState.RaiseError would first cut every
-// closure off from the variables it shares with the functions that are
-// running, and a script that catches the error would go on with copies.
-func throw(v lua.LValue) {
-	panic(&lua.ApiError{Type: lua.ApiErrorRun, Object: v})
-}
-
 // fail raises a text, with the place from which the library function was called.
 func fail(l *lua.LState, format string, args ...any) {
-	throw(lua.LString(position(l, 1) + fmt.Sprintf(format, args...)))
+	throw(l, lua.LString(position(l, 1)+fmt.Sprintf(format, args...)))
 }
 
 // position is where the function at level is, in the form "chunk:line: ". For
 // functions that are not Lua's it is empty.
 func position(l *lua.LState, level int) string {
-	frame, ok := l.GetStack(level)
+	frame, ok := frameAt(l, level)
 	if !ok || isGo(l, frame) {
 		return ""
 	}
 	l.GetInfo("Sl", frame, nil)
+	if frame.Source == coroutineBase {
+		return ""
+	}
 	return fmt.Sprintf("%s:%d: ", frame.Source, frame.CurrentLine)
+}
+
+// frameAt is LState.GetStack without the functions that stand for operators, but
+// for the one that is running.
+func frameAt(l *lua.LState, level int) (*lua.Debug, bool) {
+	for actual := 0; ; actual++ {
+		frame, ok := l.GetStack(actual)
+		if !ok {
+			return nil, false
+		}
+		if f, err := l.GetInfo("f", frame, nil); err == nil && actual > 0 && isOperator(f.(*lua.LFunction)) {
+			continue
+		}
+		if level == 0 {
+			return frame, true
+		}
+		level--
+	}
 }
 
 // badArgument refuses argument n. As in Lua, the function has the name by
@@ -50,11 +64,16 @@ func badArgument(l *lua.LState, n int, problem string) {
 // whether it was called as a method.
 func callee(l *lua.LState) (name string, isMethod bool) {
 	frame, _ := l.GetStack(0)
+	if caller, ok := frameAt(l, 1); ok {
+		if opcode, _ := pendingCall(l, caller); opcode == lua.OP_TFORLOOP {
+			return "(for generator)", false
+		}
+	}
 	if _, err := l.GetInfo("n", frame, nil); err != nil || frame.Name == "" || frame.Name == "(anonymous)" {
 		return "?", false
 	}
 	name = frame.Name
-	caller, ok := l.GetStack(1)
+	caller, ok := frameAt(l, 1)
 	if !ok {
 		return name, false
 	}

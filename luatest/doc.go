@@ -146,13 +146,11 @@
 //	local x x()                                        | attempt to call local 'x' | attempt to call a non-function
 //	return nil + 1                                     | arithmetic on a nil value | cannot perform add operation
 //	local function f() return 1 + f() end f()          | stack overflow | callstack overflow
-//	local goto = 1 return goto                         | 1 | syntax error near 'goto'
 //	local t = {1, 2, 3} t[2] = nil t[5] = 5 return #t  | 1 | 5
-//	return #setmetatable({}, {__len = type})           | 0 | table
+//	local z = 0 z = -z return tostring(z - 0)          | -0 | 0
+//	setmetatable({}, {__newindex = type})[nil] = 1     | table index is nil | nil
 //	for k in pairs({b = 1, a = 1}) do return k end     | a | b
-//	return next({}, 'x')                               | invalid key to 'next' | nil
 //	return tostring(math.acos(2))                      | nan | -nan
-//	return 0xEp1                                       | 28 | syntax error near 'p1'
 //
 // In general:
 //
@@ -160,12 +158,17 @@
 //     raised by the Lua machine itself have gopher-lua's. Their lines are right,
 //     but in a statement of several lines it may be another one of these.
 //   - A function that needs more than 200 registers, of which Lua 5.1 has 250, is
-//     refused, and so is a constructor whose keys could be those of its items
-//     from the fiftieth on.
+//     refused, as is one that jumps and has more than 131,071 instructions, and a
+//     constructor whose keys could be those of its items from the fiftieth on.
 //   - The length of a table with holes may differ, and so does the order of pairs,
 //     which shows in the objects of cjson and the maps of cmsgpack.
 //   - A table takes memory for all indexes up to its highest, below 67,108,864.
-//   - A closure made in a function that fails, and kept after the error has been
-//     caught, may lose its link to that function's variables; so may one that
-//     lives through a pcall within a pcall whose error the Lua machine raised.
+//   - A closure made in a function that has overflowed the stack, and kept after
+//     the error has been caught, finds nil in that function's variables.
+//   - A zero loses its sign in an addition, a subtraction, and where it is
+//     multiplied with, or divided by, a positive constant.
+//   - Of 200 calls within each other that C makes, only those of library functions
+//     are refused; metamethods that call themselves go on to the stack's end.
+//   - A metamethod must be a function, not a table that can be called, and __unm
+//     has its operand once, where Lua 5.1 gives it twice.
 package luatest

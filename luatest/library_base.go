@@ -56,7 +56,7 @@ func luaToString(l *lua.LState) int {
 	if f := l.GetMetaField(v, "__tostring"); f != lua.LNil {
 		l.Push(f)
 		l.Push(v)
-		l.Call(1, 1)
+		call(l, 1, 1)
 		return 1
 	}
 	l.Push(lua.LString(toString(v)))
@@ -123,7 +123,7 @@ func luaError(l *lua.LState) int {
 	if text, ok := stringOf(v); ok && level > 0 {
 		v = lua.LString(position(l, level) + text)
 	}
-	throw(v)
+	throw(l, v)
 	return 0
 }
 
@@ -133,7 +133,6 @@ func (s *sandbox) luaPCall(l *lua.LState) int {
 	if l.GetTop() == 0 {
 		l.Push(lua.LTrue) // Redis's calls the result that it has prepared
 	}
-	// With a handler, errors that the Lua machine raises leave closures alone too.
 	ok, raised := protected(l, l.GetTop()-1, s.identity)
 	if ok {
 		l.Insert(lua.LTrue, 1)
@@ -176,14 +175,17 @@ func protected(l *lua.LState, arguments int, handler *lua.LFunction) (bool, lua.
 	if f.Type() != lua.LTFunction && l.GetMetaField(f, "__call") == lua.LNil {
 		text := lua.LString("attempt to call a " + f.Type().String() + " value")
 		f = l.NewFunction(func(*lua.LState) int {
-			throw(text)
+			throw(l, text)
 			return 0
 		})
 		l.SetTop(l.GetTop() - arguments - 1)
 		l.Push(f)
 		arguments = 0
 	}
-	err := l.PCall(arguments, lua.MultRet, handler)
+	if !mayCall(l) {
+		return false, lua.LString("C stack overflow")
+	}
+	err := protectedCall(l, arguments, lua.MultRet, handler)
 	if err == nil {
 		return true, nil
 	}
@@ -227,14 +229,17 @@ func (s *sandbox) contents(t *lua.LTable) *lua.LTable {
 	return t
 }
 
-func (s *sandbox) refuseReadOnly(t *lua.LTable) {
+func (s *sandbox) refuseReadOnly(l *lua.LState, t *lua.LTable) {
 	if s.behind[t] != nil {
-		throw(lua.LString(readOnlyText))
+		throw(l, lua.LString(readOnlyText))
 	}
 }
 
 func (s *sandbox) luaNext(l *lua.LState) int {
 	t := s.contents(tableArgument(l, 1))
+	if last := l.Get(2); last != lua.LNil && t.RawGet(last) == lua.LNil && !wasKey(t, last) {
+		throw(l, lua.LString("invalid key to 'next'"))
+	}
 	key, value := t.Next(l.Get(2))
 	if key == lua.LNil {
 		l.Push(lua.LNil)
@@ -281,8 +286,8 @@ func (s *sandbox) luaRawGet(l *lua.LState) int {
 func (s *sandbox) luaRawSet(l *lua.LState) int {
 	t := tableArgument(l, 1)
 	key, value := anyArgument(l, 2), anyArgument(l, 3)
-	s.refuseReadOnly(t)
-	setField(t, key, value)
+	s.refuseReadOnly(l, t)
+	setField(l, t, key, value)
 	l.SetTop(1)
 	return 1
 }
@@ -308,7 +313,7 @@ func (s *sandbox) luaSetMetatable(l *lua.LState) int {
 	if _, ok := meta.(*lua.LTable); !ok && (meta != lua.LNil || l.GetTop() < 2) {
 		badArgument(l, 2, "nil or table expected")
 	}
-	s.refuseReadOnly(t)
+	s.refuseReadOnly(l, t)
 	if l.GetMetaField(t, "__metatable") != lua.LNil {
 		fail(l, "cannot change a protected metatable")
 	}

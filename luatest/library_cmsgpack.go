@@ -254,18 +254,18 @@ func (in *msgpackReader) table(n, used int) lua.LValue {
 	for range n {
 		key := in.value(used + 1)
 		value := in.value(used + 2)
-		setField(t, key, value)
+		setField(in.l, t, key, value)
 	}
 	return t
 }
 
 // setField is t[key] = value for keys that may not be keys.
-func setField(t *lua.LTable, key, value lua.LValue) {
+func setField(l *lua.LState, t *lua.LTable, key, value lua.LValue) {
 	if key == lua.LNil {
-		throw(lua.LString("table index is nil"))
+		throw(l, lua.LString("table index is nil"))
 	}
 	if n, ok := key.(lua.LNumber); ok && math.IsNaN(float64(n)) {
-		throw(lua.LString("table index is NaN"))
+		throw(l, lua.LString("table index is NaN"))
 	}
 	t.RawSet(key, value)
 }

@@ -48,7 +48,7 @@ func (s *sandbox) mathLibrary() map[string]lua.LGFunction {
 		}
 	}
 	for name, f := range map[string]func(x, y float64) float64{
-		"atan2": math.Atan2, "fmod": math.Mod, "mod": math.Mod, "pow": math.Pow,
+		"atan2": math.Atan2, "fmod": math.Mod, "mod": math.Mod, "pow": power,
 	} {
 		functions[name] = func(l *lua.LState) int {
 			x, y := numberArgument(l, 1), numberArgument(l, 2)

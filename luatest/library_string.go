@@ -247,7 +247,7 @@ func appendReplacement(l *lua.LState, out []byte, m *matcher, replacement lua.LV
 	switch r := replacement.(type) {
 	case *lua.LFunction:
 		l.Push(r)
-		l.Call(pushCaptures(l, m, start, end), 1)
+		call(l, pushCaptures(l, m, start, end), 1)
 		v = l.Get(-1)
 		l.Pop(1)
 	case *lua.LTable:

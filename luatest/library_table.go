@@ -79,7 +79,7 @@ func callEach(l *lua.LState, key, value lua.LValue) bool {
 	l.Push(l.Get(2))
 	l.Push(key)
 	l.Push(value)
-	l.Call(2, 1)
+	call(l, 2, 1)
 	if l.Get(-1) != lua.LNil {
 		return true
 	}
@@ -92,11 +92,11 @@ func (s *sandbox) tableInsert(l *lua.LState) int {
 	n := t.Len()
 	switch l.GetTop() {
 	case 2:
-		s.refuseReadOnly(t)
+		s.refuseReadOnly(l, t)
 		t.RawSetInt(n+1, l.Get(2))
 	case 3:
 		at := intArgument(l, 2)
-		s.refuseReadOnly(t)
+		s.refuseReadOnly(l, t)
 		for i := max(n+1, at); i > at; i-- {
 			t.RawSet(lua.LNumber(i), t.RawGet(lua.LNumber(i-1)))
 		}
@@ -114,7 +114,7 @@ func (s *sandbox) tableRemove(l *lua.LState) int {
 	if at < 1 || at > n {
 		return 0
 	}
-	s.refuseReadOnly(t)
+	s.refuseReadOnly(l, t)
 	removed := t.RawGetInt(at)
 	for i := at; i < n; i++ {
 		t.RawSetInt(i, t.RawGetInt(i+1))
@@ -142,7 +142,7 @@ func (s *sandbox) tableSort(l *lua.LState) int {
 		functionArgument(l, 2)
 	}
 	if n > 1 {
-		s.refuseReadOnly(t)
+		s.refuseReadOnly(l, t)
 	}
 	l.SetTop(2)
 	sorter{l, t}.sort(1, n)
@@ -164,7 +164,7 @@ func (s sorter) less(a, b lua.LValue) bool {
 	s.l.Push(f)
 	s.l.Push(a)
 	s.l.Push(b)
-	s.l.Call(2, 1)
+	call(s.l, 2, 1)
 	less := lua.LVAsBool(s.l.Get(-1))
 	s.l.Pop(1)
 	return less
@@ -186,9 +186,9 @@ func lessThan(l *lua.LState, a, b lua.LValue) bool {
 		return l.LessThan(a, b)
 	}
 	if a.Type() == b.Type() {
-		throw(lua.LString("attempt to compare two " + a.Type().String() + " values"))
+		throw(l, lua.LString("attempt to compare two "+a.Type().String()+" values"))
 	}
-	throw(lua.LString("attempt to compare " + a.Type().String() + " with " + b.Type().String()))
+	throw(l, lua.LString("attempt to compare "+a.Type().String()+" with "+b.Type().String()))
 	return false
 }
 

@@ -1,6 +1,7 @@
 package luatest
 
 import (
+	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
@@ -10,8 +11,8 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// asLua51 makes numbers and the operators .. and % in a syntax tree mean what
-// they mean in Lua 5.1.
+// asLua51 makes numbers and the operator .. in a syntax tree mean what they mean
+// in Lua 5.1.
 func asLua51(v reflect.Value) {
 	switch v.Kind() {
 	case reflect.Interface, reflect.Pointer:
@@ -26,11 +27,6 @@ func asLua51(v reflect.Value) {
 		case *ast.StringConcatOpExpr:
 			if v.CanSet() {
 				v.Set(reflect.ValueOf(concatCall(node)))
-			}
-		case *ast.ArithmeticOpExpr:
-			// gopher-lua has the remainder of C's fmod.
-			if node.Operator == "%" && v.CanSet() {
-				v.Set(reflect.ValueOf(markedCall(node.Line(), moduloMark, node.Lhs, node.Rhs)))
 			}
 		}
 		asLua51(v.Elem())
@@ -51,13 +47,23 @@ func asLua51(v reflect.Value) {
 const (
 	concatMark = "\x00luatest: the operator ..\x00"
 	moduloMark = "\x00luatest: the operator %\x00"
+	timesMark  = "\x00luatest: the operator *\x00"
+	divideMark = "\x00luatest: the operator /\x00"
+	powerMark  = "\x00luatest: the operator ^\x00"
+	minusMark  = "\x00luatest: the operator -\x00"
+	lengthMark = "\x00luatest: the operator #\x00"
 	boundsMark = "\x00luatest: the bounds of a for\x00"
 	extendMark = "\x00luatest: the last values of a constructor\x00"
 )
 
 var marked = map[lua.LString]lua.LGFunction{
 	concatMark: luaConcatenate,
-	moduloMark: luaRemainder,
+	moduloMark: func(l *lua.LState) int { return luaArithmetic(l, "__mod") },
+	timesMark:  func(l *lua.LState) int { return luaArithmetic(l, "__mul") },
+	divideMark: func(l *lua.LState) int { return luaArithmetic(l, "__div") },
+	powerMark:  func(l *lua.LState) int { return luaArithmetic(l, "__pow") },
+	minusMark:  func(l *lua.LState) int { return luaArithmetic(l, "__unm") },
+	lengthMark: luaLength,
 	boundsMark: luaBounds,
 	extendMark: luaExtend,
 }
@@ -98,19 +104,51 @@ func linkMarked(proto *lua.FunctionProto) {
 	}
 }
 
-// luaRemainder is the operator %.
-func luaRemainder(l *lua.LState) int {
+// longestJump is how far a jump may lead. gopher-lua makes something else of a
+// jump back that is longer.
+const longestJump = 1<<17 - 1
+
+// checkJumps refuses a function in which a jump could be too long.
+func checkJumps(proto *lua.FunctionProto) error {
+	for _, code := range proto.Code {
+		opcode := int(code >> 26)
+		if len(proto.Code) > longestJump && (opcode == lua.OP_JMP || opcode == lua.OP_FORPREP) {
+			return fmt.Errorf("%d: luatest: jumps in a function of more than %d instructions are not modelled",
+				max(1, proto.LineDefined), longestJump)
+		}
+	}
+	for _, inner := range proto.FunctionPrototypes {
+		if err := checkJumps(inner); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isOperator reports whether a function is one of those that linkMarked puts in:
+// all others that are written in Go have an environment.
+func isOperator(f *lua.LFunction) bool { return f.IsG && f.Env == nil }
+
+// luaArithmetic is an operator on two operands. A third argument says that the
+// second operand has come first.
+func luaArithmetic(l *lua.LState, event string) int {
 	a, b := l.Get(1), l.Get(2)
+	switch l.GetTop() {
+	case 1:
+		b = a // as Lua 5.1 passes it
+	case 3:
+		a, b = b, a
+	}
 	x, okX := numberOf(a)
 	y, okY := numberOf(b)
 	if okX && okY {
-		l.Push(lua.LNumber(arithmetic["__mod"](x, y)))
+		l.Push(lua.LNumber(arithmetic[event](x, y)))
 		return 1
 	}
 	var f lua.LValue = lua.LNil
 	for _, operand := range []lua.LValue{b, a} {
 		// Those of strings only convert numbers.
-		if own := l.GetMetaField(operand, "__mod"); own != lua.LNil && operand.Type() != lua.LTString {
+		if own := l.GetMetaField(operand, event); own != lua.LNil && operand.Type() != lua.LTString {
 			f = own
 		}
 	}
@@ -125,6 +163,19 @@ func luaRemainder(l *lua.LState) int {
 	l.Push(a)
 	l.Push(b)
 	l.Call(2, 1)
+	return 1
+}
+
+// luaLength is the operator #, which has no metamethod for tables in Lua 5.1.
+func luaLength(l *lua.LState) int {
+	switch v := l.Get(1).(type) {
+	case *lua.LTable:
+		l.Push(lua.LNumber(v.Len()))
+	case lua.LString:
+		l.Push(lua.LNumber(len(v)))
+	default:
+		fail(l, "attempt to get length of a %s value", v.Type())
+	}
 	return 1
 }
 

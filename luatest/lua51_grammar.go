@@ -21,6 +21,9 @@ type grammar struct {
 	lastLine int    // of the token before the current one
 	levels   int    // of blocks and expressions
 	function *functionScope
+	target   string // the last primary expression, if it is a name
+
+	reassigned map[string]bool // names of local variables that an inner function assigns to
 }
 
 // functionScope is the function that is being read.
@@ -35,9 +38,10 @@ type functionScope struct {
 }
 
 // checkGrammar returns the error with which Lua 5.1 refuses a chunk, its line
-// in front. A chunk that a script loads begins with some levels.
-func checkGrammar(source string, levels int) (err error) {
-	g := &grammar{lexer: lexer{source: source, line: 1}, levels: levels}
+// in front, or the names of the local variables that inner functions assign to.
+// A chunk that a script loads begins with some levels.
+func checkGrammar(source string, levels int) (reassigned map[string]bool, err error) {
+	g := &grammar{lexer: lexer{source: source, line: 1}, levels: levels, reassigned: map[string]bool{}}
 	g.function = &functionScope{varargs: true}
 	defer func() {
 		if failed := recover(); failed != nil {
@@ -47,7 +51,7 @@ func checkGrammar(source string, levels int) (err error) {
 	g.next()
 	g.block()
 	g.require(endToken)
-	return nil
+	return g.reassigned, nil
 }
 
 func (g *grammar) next() {
@@ -148,6 +152,13 @@ func (g *grammar) resolve(f *functionScope, name string) *string {
 		f.upvalues = append(f.upvalues, place)
 	}
 	return place
+}
+
+// assign notes a name that is assigned to.
+func (g *grammar) assign(name string) {
+	if place := g.resolve(g.function, name); place != nil && slices.Contains(g.function.upvalues, place) {
+		g.reassigned[name] = true
+	}
 }
 
 // scope reads something whose locals end with it.
@@ -270,7 +281,11 @@ func (g *grammar) forStatement() {
 }
 
 func (g *grammar) functionStatement(line int) {
-	g.use(g.name())
+	name := g.name()
+	g.use(name)
+	if g.is("(") {
+		g.assign(name)
+	}
 	isMethod := false
 	for !isMethod && g.is(".", ":") {
 		isMethod = g.is(":")
@@ -306,6 +321,9 @@ func (g *grammar) expressionStatement() {
 		if kind != assignable {
 			g.fail("syntax error")
 		}
+		if g.target != "" {
+			g.assign(g.target)
+		}
 		if !g.accept(",") {
 			break
 		}
@@ -314,177 +332,4 @@ func (g *grammar) expressionStatement() {
 	}
 	g.expect("=")
 	g.expressions()
-}
-
-func (g *grammar) expressions() {
-	g.expression()
-	for g.accept(",") {
-		g.expression()
-	}
-}
-
-func (g *grammar) expression() { g.operation(0) }
-
-// bindings has, for each operator, how it binds to the left and to the right.
-var bindings = map[string][2]int{
-	"or": {1, 1}, "and": {2, 2}, "<": {3, 3}, ">": {3, 3}, "<=": {3, 3}, ">=": {3, 3}, "~=": {3, 3}, "==": {3, 3},
-	"..": {5, 4}, "+": {6, 6}, "-": {6, 6}, "*": {7, 7}, "/": {7, 7}, "%": {7, 7}, "^": {10, 9},
-}
-
-const unaryBinds = 8
-
-// operation reads an expression up to an operator that binds no tighter than outer.
-func (g *grammar) operation(outer int) {
-	defer g.enter()()
-	if g.is("not", "-", "#") {
-		g.next()
-		g.operation(unaryBinds)
-	} else {
-		g.operand()
-	}
-	for bindings[g.current.kind][0] > outer {
-		right := bindings[g.current.kind][1]
-		g.next()
-		g.operation(right)
-	}
-}
-
-func (g *grammar) operand() {
-	switch g.current.kind {
-	case numberToken, stringToken, "nil", "true", "false":
-		g.next()
-	case "...":
-		if !g.function.varargs {
-			g.fail("cannot use '...' outside a vararg function")
-		}
-		g.next()
-	case "{":
-		g.constructor()
-	case "function":
-		g.next()
-		g.body(false, g.lexer.line)
-	default:
-		g.primary()
-	}
-}
-
-// primaryKind says what a primary expression may be as a statement.
-type primaryKind int
-
-const (
-	plain primaryKind = iota
-	assignable
-	called
-)
-
-func (g *grammar) primary() primaryKind {
-	kind := plain
-	switch line := g.lexer.line; {
-	case g.accept("("):
-		g.expression()
-		g.expectEnd(")", "(", line)
-	case g.is(nameToken):
-		name := g.current.text
-		g.next()
-		g.use(name)
-		kind = assignable
-	default:
-		g.fail("unexpected symbol")
-	}
-	for {
-		switch g.current.kind {
-		case ".":
-			g.next()
-			g.name()
-			kind = assignable
-		case "[":
-			g.index()
-			kind = assignable
-		case ":":
-			g.next()
-			g.name()
-			g.arguments()
-			kind = called
-		case "(", stringToken, "{":
-			g.arguments()
-			kind = called
-		default:
-			return kind
-		}
-	}
-}
-
-func (g *grammar) index() {
-	g.next()
-	g.expression()
-	g.expect("]")
-}
-
-func (g *grammar) arguments() {
-	line := g.lexer.line
-	switch {
-	case g.is("("):
-		if line != g.lastLine {
-			g.fail("ambiguous syntax (function call x new statement)")
-		}
-		g.next()
-		if !g.is(")") {
-			g.expressions()
-		}
-		g.expectEnd(")", "(", line)
-	case g.is("{"):
-		g.constructor()
-	case g.is(stringToken):
-		g.next()
-	default:
-		g.fail("function arguments expected")
-	}
-}
-
-func (g *grammar) constructor() {
-	line := g.lexer.line
-	for g.expect("{"); !g.is("}"); {
-		switch {
-		case g.is("["):
-			g.index()
-			g.expect("=")
-		case g.is(nameToken):
-			ahead := g.lexer.next()
-			g.ahead = &ahead
-			if ahead.kind == "=" {
-				g.next()
-				g.next()
-			}
-		}
-		g.expression()
-		if !g.accept(",") && !g.accept(";") {
-			break
-		}
-	}
-	g.expectEnd("}", "{", line)
-}
-
-func (g *grammar) body(isMethod bool, line int) {
-	g.function = &functionScope{outer: g.function, line: line}
-	g.expect("(")
-	if isMethod {
-		g.declare("self")
-		g.activate()
-	}
-	for more := !g.is(")"); more; more = !g.function.varargs && g.accept(",") {
-		switch {
-		case g.is(nameToken):
-			g.declare(g.name())
-		case g.accept("..."):
-			g.declare("arg")
-			g.function.varargs = true
-		default:
-			g.fail("<name> or '...' expected")
-		}
-	}
-	g.activate()
-	g.expect(")")
-	g.block()
-	g.expectEnd("end", "function", line)
-	g.function = g.function.outer
 }

@@ -13,6 +13,10 @@ type rewriter struct {
 	locals []map[string]bool // of the function that is being rewritten, by block
 	loop   *loopState        // the innermost loop of that function
 
+	// reassigned has the names of local variables that an inner function assigns to.
+	reassigned map[string]bool
+	spellsLen  bool // whether the chunk has the name __len
+
 	functions int // met so far
 	err       error
 }
@@ -26,8 +30,8 @@ type loopState struct {
 
 // rewrite returns the tree to compile, or the error, its line in front, of one
 // for which there is no such form.
-func rewrite(chunk []ast.Stmt) ([]ast.Stmt, error) {
-	var r rewriter
+func rewrite(chunk []ast.Stmt, reassigned map[string]bool, spellsLen bool) ([]ast.Stmt, error) {
+	r := rewriter{reassigned: reassigned, spellsLen: spellsLen}
 	chunk = r.block(chunk)
 	return chunk, r.err
 }
@@ -201,8 +205,13 @@ func (r *rewriter) expression(place *ast.Expr) {
 		r.function(f)
 		return
 	}
+	chosen := hasConstantChoice(*place)
 	expressionsOf(*place, r.expression)
 	switch e := (*place).(type) {
+	case *ast.UnaryMinusOpExpr:
+		if chosen { // a zero among the constants has no sign
+			*place = single(markedCall(e.Line(), minusMark, single(e.Expr)))
+		}
 	case *ast.LogicalOpExpr:
 		if left, constant := truth(e.Lhs); constant && left == (e.Operator == "and") {
 			*place = single(e.Rhs)
@@ -217,6 +226,12 @@ func (r *rewriter) expression(place *ast.Expr) {
 		}
 	case *ast.TableExpr:
 		*place = r.constructor(e)
+	case *ast.ArithmeticOpExpr:
+		*place = r.arithmetic(e)
+	case *ast.UnaryLenOpExpr:
+		if r.spellsLen {
+			*place = single(markedCall(e.Line(), lengthMark, single(e.Expr)))
+		}
 	}
 }
 
@@ -271,11 +286,19 @@ func (r *rewriter) assignment(stmt *ast.AssignStmt) ast.Stmt {
 	if len(stmt.Lhs) == 1 && len(stmt.Rhs) == 1 && !(isLogical && r.isLocal(stmt.Lhs[0])) {
 		// In parentheses a call, or ..., would destroy the variables beside the one that gets its value.
 		stmt.Rhs[0] = multiple(stmt.Rhs[0])
-		// A constant that is indexed would be taken for a register.
 		field, ok := stmt.Lhs[0].(*ast.AttrGetExpr)
-		if !ok {
+		switch {
+		case !ok:
 			return stmt
+		case r.changes(field.Key, stmt.Rhs[0]):
+			// gopher-lua would take a key as it is before the value is evaluated.
+			if !r.isLocal(field.Object) {
+				hold(&field.Object)
+			}
+			hold(&stmt.Rhs[0])
+			return at(stmt.Line(), &ast.DoBlockStmt{Stmts: []ast.Stmt{held, stmt}})
 		}
+		// A constant that is indexed would be taken for a register.
 		if _, constant := truth(field.Object); !constant && !isArithmetic(field.Object) {
 			return stmt
 		}
@@ -359,59 +382,4 @@ func withGenerator(stmt *ast.GenericForStmt) ast.Stmt {
 	block, three := withNames(stmt, []string{"(generator)", "(state)", "(control)"}, stmt.Exprs...)
 	stmt.Exprs = three
 	return block
-}
-
-// gopher-lua stores the items of a constructor fifty at a time. It loses count
-// when a key or several values follow just then, and after so many times.
-const (
-	itemsPerStore = 50
-	mostStores    = 511
-)
-
-// constructor gives keys to the items from the one on at which gopher-lua would
-// lose count. It also sees that the last field, if it is a call with a key, does
-// not pass for several items.
-func (r *rewriter) constructor(table *ast.TableExpr) ast.Expr {
-	var rest ast.Expr // the several values at the end
-	fields := table.Fields
-	if n := len(fields); n > 0 && fields[n-1].Key == nil && isMultiple(fields[n-1].Value) {
-		rest, fields = fields[n-1].Value, fields[:n-1]
-	}
-	items, firstKeyed, ownKeys := 0, 0, false
-	for _, field := range fields {
-		if field.Key == nil {
-			items++
-		} else {
-			_, isName := field.Key.(*ast.StringExpr)
-			ownKeys = ownKeys || !isName
-			field.Value = single(field.Value)
-		}
-		lost := field.Key != nil && items > 0 && items%itemsPerStore == 0 || items > mostStores*itemsPerStore
-		if lost && firstKeyed == 0 {
-			firstKeyed = items
-		}
-	}
-	if firstKeyed == 0 && (rest == nil || items == 0 || items%itemsPerStore != 0) {
-		return table
-	}
-	if ownKeys && r.err == nil {
-		r.err = fmt.Errorf("%d: luatest: a constructor with as many items as this, and keys that may be theirs, is not modelled",
-			table.Line())
-	}
-	items = 0
-	for _, field := range fields {
-		if field.Key != nil {
-			continue
-		}
-		if items++; firstKeyed > 0 && items >= firstKeyed {
-			field.Key = numberNode(field.Value.Line(), items)
-		}
-	}
-	table.Fields = fields
-	if rest == nil {
-		return table
-	}
-	call := markedCall(table.Line(), extendMark, table, numberNode(table.Line(), items), rest)
-	call.AdjustRet = true
-	return call
 }

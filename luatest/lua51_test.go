@@ -111,3 +111,21 @@ func TestConstructorsThatAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// A loop that is too long to jump back in is refused by Lua 5.1 too; a function
+// that is as long and does not jump is not.
+func TestLongFunctions(t *testing.T) {
+	long, short := strings.Repeat("t = 1 ", longestJump), strings.Repeat("t = 1 ", longestJump/3)
+	for source, refused := range map[string]bool{
+		"local t " + long + "return t":                      false,
+		"local t repeat " + short + "until t return t":      false,
+		"local t for i = 1, 2 do " + short + "end return t": false,
+		"local t repeat " + long + "until t return t":       true,
+		"local t for i = 1, 2 do " + long + "end return t":  true,
+	} {
+		failed, _ := New().Do("EVAL", source, "0").(Error)
+		if got := strings.Contains(string(failed), "user_script:1: luatest: jumps in a function"); got != refused {
+			t.Errorf("%.30s\nrefused: %t, want %t: %s", source, got, refused, failed)
+		}
+	}
+}

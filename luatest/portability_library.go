@@ -432,5 +432,6 @@ func (s *sandbox) luaModulo(l *lua.LState) int {
 			s.refuse(l, Lua54, "%v %% %v: Lua 5.1 has another result than Lua 5.4, or none", a, b)
 		}
 	}
-	return luaRemainder(l)
+	l.SetTop(2)
+	return luaArithmetic(l, "__mod")
 }

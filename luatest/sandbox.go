@@ -40,10 +40,11 @@ func compile(digest, source string) (*script, Error) {
 // compileChunk compiles source as Lua 5.1 reads it, some levels deep in calls.
 // Errors begin with the chunk's name, as it is shown, and the line.
 func compileChunk(source, shown string, levels int, instrument ...func([]ast.Stmt) []ast.Stmt) (*lua.FunctionProto, error) {
-	if err := checkGrammar(source, levels); err != nil {
+	reassigned, err := checkGrammar(source, levels)
+	if err != nil {
 		return nil, fmt.Errorf("%s:%w", shown, err)
 	}
-	chunk, err := parse.Parse(strings.NewReader(source), shown)
+	chunk, err := parseChunk(source, shown)
 	if err != nil {
 		return nil, compileError(err, source, shown)
 	}
@@ -51,13 +52,16 @@ func compileChunk(source, shown string, levels int, instrument ...func([]ast.Stm
 		chunk = put(chunk)
 	}
 	asLua51(reflect.ValueOf(chunk))
-	chunk, err = rewrite(chunk)
+	chunk, err = rewrite(chunk, reassigned, strings.Contains(source, "__len"))
 	if err != nil {
 		return nil, fmt.Errorf("%s:%w", shown, err)
 	}
 	proto, err := lua.Compile(chunk, shown)
 	if err != nil {
 		return nil, compileError(err, source, shown)
+	}
+	if err := checkJumps(proto); err != nil {
+		return nil, fmt.Errorf("%s:%w", shown, err)
 	}
 	linkMarked(proto)
 	return proto, nil
@@ -200,8 +204,24 @@ var arithmetic = map[string]func(x, y float64) float64{
 	"__mul": func(x, y float64) float64 { return x * y },
 	"__div": func(x, y float64) float64 { return x / y },
 	"__mod": func(x, y float64) float64 { return x - math.Floor(x/y)*y },
-	"__pow": math.Pow,
+	"__pow": power,
 	"__unm": func(x, _ float64) float64 { return -x },
+}
+
+// power is math.Pow with the sign that glibc gives a NaN on amd64.
+func power(x, y float64) float64 {
+	result := math.Pow(x, y)
+	switch {
+	case !math.IsNaN(result):
+		return result
+	case math.IsNaN(x) && math.Signbit(x) && math.Abs(math.Mod(y, 2)) == 1:
+		return -x
+	case math.IsNaN(x):
+		return x
+	case math.IsNaN(y):
+		return y
+	}
+	return math.Copysign(nan, -1)
 }
 
 // stringArithmetic is an operator of which at least one operand is a string.
@@ -296,8 +316,8 @@ func (s *sandbox) locate(l *lua.LState) int {
 		raised.RawSetString("err", lua.LString("ERR "+toString(l.Get(1))))
 	}
 	// Redis looks past one function that is not Lua's, not past two.
-	frame, ok := l.GetStack(1)
-	if caller, more := l.GetStack(2); ok && more && isGo(l, frame) {
+	frame, ok := frameAt(l, 1)
+	if caller, more := frameAt(l, 2); ok && more && isGo(l, frame) {
 		frame = caller
 	}
 	switch {
@@ -341,7 +361,7 @@ func (s *sandbox) errorOf(err error, digest string) Error {
 	if source := t.RawGetString("source"); source != lua.LNil {
 		where = ", on " + toString(source) + ":" + toString(t.RawGetString("line"))
 	}
-	return Error(oneLine(toString(text) + " script: " + digest + where + "."))
+	return Error(oneLine(cString(toString(text)) + " script: " + digest + where + "."))
 }
 
 // redisTable is the table redis of a script.
@@ -473,6 +493,6 @@ func (s *sandbox) call(l *lua.LState, raising bool) int {
 
 // raise raises an error as redis.call does: a table with the text in err.
 func raise(l *lua.LState, text string) int {
-	throw(errorTable(l, text))
+	throw(l, errorTable(l, text))
 	return 0
 }

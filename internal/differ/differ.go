@@ -145,6 +145,21 @@ func (p *Pair) Do(args ...string) (engine, server string, err error) {
 	}
 }
 
+// Batch runs commands that have nothing to do with the time, in one round trip,
+// and returns the replies as Do does.
+func (p *Pair) Batch(commands ...[]string) (engine, server []string, err error) {
+	if server, err = p.server.Do(commands...); err != nil {
+		return nil, nil, err
+	}
+	if engine, err = p.engine.Do(commands...); err != nil {
+		return nil, nil, err
+	}
+	for i := range server {
+		server[i] = asEngine(p.Program, engine[i], server[i])
+	}
+	return engine, server, nil
+}
+
 // milliseconds reads a reply of TIME.
 func milliseconds(reply string) int64 {
 	var seconds, micros, skip int64
