@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -46,21 +47,32 @@ func EqualSHA1(digest string) Condition { return Condition{"#" + digest} }
 type Op struct {
 	verb   string // put, touch, delete or check
 	record Record
+	lead   string // "!" where the lease is meant, and not the record
 }
 
 // OpPut puts the record, under its condition. Of a call with several operations,
 // each must name another record.
-func OpPut(record Record) Op { return Op{"put", record} }
+func OpPut(record Record) Op { return Op{verb: "put", record: record} }
 
 // OpDelete deletes the record, if it is live.
-func OpDelete(key Key) Op { return Op{"delete", Record{Key: key}} }
+func OpDelete(key Key) Op { return Op{verb: "delete", record: Record{Key: key}} }
 
 // OpTouch gives the record, if it is live, a new TTL: at least a millisecond, or
 // NoExpiry.
-func OpTouch(key Key, ttl time.Duration) Op { return Op{"touch", Record{Key: key, TTL: ttl}} }
+func OpTouch(key Key, ttl time.Duration) Op {
+	return Op{verb: "touch", record: Record{Key: key, TTL: ttl}}
+}
 
 // OpCheck only tests a condition, which If gives.
-func OpCheck(key Key) Op { return Op{"check", Record{Key: key}} }
+func OpCheck(key Key) Op { return Op{verb: "check", record: Record{Key: key}} }
+
+// OnLease returns the operation, done to the lease of its key in place of its record,
+// under a condition on the lease. It is for package fetch, which says what a lease is.
+// Apply does not count it.
+func (o Op) OnLease() Op {
+	o.lead = "!"
+	return o
+}
 
 // If returns the operation under a condition, in place of the one it had.
 func (o Op) If(condition Condition) Op {
@@ -132,6 +144,11 @@ func (c *Cache) arguments(ops []Op) (names []string, args []any, err error) {
 		args = append(args, action, cmp.Or(op.record.If.argument, "*"), op.record.Value)
 	}
 	names, err = c.keysOf(keys)
+	for i, op := range ops {
+		if op.lead != "" && err == nil {
+			names[i+1] = strings.Replace(names[i+1], ":", ":"+op.lead, 1) // behind the hash tag
+		}
+	}
 	return names, args, err
 }
 
@@ -169,6 +186,10 @@ func ttlArgument(ttl time.Duration) (string, error) {
 	}
 	return strconv.FormatInt(ttl.Milliseconds(), 10), nil
 }
+
+// Changes reports whether the operation may change the value of its record: whether it is
+// an OpPut or an OpDelete.
+func (o Op) Changes() bool { return o.verb == "put" || o.verb == "delete" }
 
 // Key returns the key of the record.
 func (o Op) Key() Key { return o.record.Key }

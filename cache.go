@@ -389,7 +389,7 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 		if err != nil || options.Cursor != "" {
 			return Page{}, cmp.Or(err, fmt.Errorf("%w: a page has a Cursor or After, not both", ErrBadArgument))
 		}
-		options.Cursor = ">" + after
+		options.Cursor = ">" + pattern.lead() + after
 	}
 	shards := c.shardsOf(pattern)
 	if len(shards) == 1 {
@@ -404,7 +404,7 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 		encoded := entry.Key.String()
 		bytes += len(encoded) + len(entry.Value)
 		if n := len(page.Entries); n > 0 && (n >= q.limit || bytes > c.options.CallBytes) {
-			page.Cursor = "[" + encoded // each shard goes on from there
+			page.Cursor = "[" + pattern.lead() + encoded // each shard goes on from there
 			break
 		}
 		page.Entries = append(page.Entries, entry)
@@ -453,7 +453,14 @@ func (c *Cache) Sweep(ctx context.Context) (int, error) {
 	if c.options.DeclaredKeys {
 		q.want = "index" // all of them are suspects
 	}
-	return c.sumPages(ctx, q, func(reply matchReply) (int, error) { return reply.swept, reply.sweepErr })
+	swept := func(reply matchReply) (int, error) { return reply.swept, reply.sweepErr }
+	records, err := c.sumPages(ctx, q, swept)
+	if err != nil {
+		return records, err
+	}
+	q.pattern = q.pattern.Leases()
+	leases, err := c.sumPages(ctx, q, swept)
+	return records + leases, err
 }
 
 // sumPages adds up what f returns for each page, in all shards at a time.
@@ -490,7 +497,7 @@ func (c *Cache) onMatches(
 			if err != nil {
 				return total, err
 			}
-			names = append(names, c.layout.shards[shard].prefix+entry.Key.String())
+			names = append(names, c.layout.shards[shard].prefix+pattern.lead()+entry.Key.String())
 			if len(names) == 1+c.options.CallRecords {
 				if err := flush(); err != nil {
 					return total, err
@@ -559,7 +566,7 @@ func (c *Cache) page(ctx context.Context, shard int, q query, cursor string) (ma
 	reply, err := c.ask(ctx, shard, q, cursor)
 	if q.sweep {
 		for _, entry := range reply.Entries {
-			reply.stale = append(reply.stale, entry.Key.String())
+			reply.stale = append(reply.stale, q.pattern.lead()+entry.Key.String())
 		}
 	}
 	if len(reply.stale) > 0 && (q.sweep || !c.options.LeaveStale) {
@@ -608,6 +615,7 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 	width := map[string]int{"values": 2, "records": 3}[want]
 	for result := range slices.Chunk(results, max(width, 1)) {
 		encoded, _ := result[0].(string)
+		encoded = strings.TrimPrefix(encoded, q.pattern.lead())
 		above, beneath := strings.CutSuffix(encoded, ":")
 		key, err := ParseKey(above)
 		if err != nil || beneath && want != "list" { // it was not written by a Cache
@@ -628,7 +636,7 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 		m.Entries = append(m.Entries, entry)
 	}
 	if want != q.want && len(m.Entries) > 0 {
-		m.Entries, err = c.withValues(ctx, shard, m.Entries)
+		m.Entries, err = c.withValues(ctx, shard, q.pattern.lead(), m.Entries)
 	}
 	return m, err
 }

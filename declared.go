@@ -6,10 +6,10 @@ import (
 )
 
 // withValues returns those entries of a shard that have a live record, with Options.DeclaredKeys.
-func (c *Cache) withValues(ctx context.Context, shard int, entries []Entry) (live []Entry, err error) {
+func (c *Cache) withValues(ctx context.Context, shard int, lead string, entries []Entry) (live []Entry, err error) {
 	var names []string
 	for _, entry := range entries {
-		names = append(names, c.layout.shards[shard].prefix+entry.Key.String())
+		names = append(names, c.layout.shards[shard].prefix+lead+entry.Key.String())
 	}
 	values, err := c.client.MGet(ctx, names...).Result()
 	if err != nil {

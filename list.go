@@ -62,7 +62,7 @@ func (c *Cache) Estimate(ctx context.Context, pattern Pattern) (int, error) {
 	if err := pattern.check(); err != nil || !open || strings.ContainsAny(head, "*<") {
 		return 0, cmp.Or(err, fmt.Errorf("%w: %q: Estimate needs literals and ** behind them", ErrBadPattern, pattern))
 	}
-	from, to, above := "-", "+", 0
+	from, to, above := `["`, "+", 0 // above all leases
 	if head != "" {
 		from, to, above = "["+head, "("+strings.TrimSuffix(head, ":")+";", 1 // the record above may live
 	}

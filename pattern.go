@@ -73,6 +73,31 @@ func Under(k Key) Pattern {
 	return Pattern{append(terms, Rest())}
 }
 
+// Leases returns the pattern that finds the leases of the keys that p matches, whether
+// or not these have a record, and no records. It is for package fetch, which says what a
+// lease is: what the verbs call a record is then a lease, and they name it by its key.
+func (p Pattern) Leases() Pattern {
+	if len(p.terms) == 0 {
+		return p
+	}
+	first, rest := p.terms[0].argument, p.terms[1:]
+	switch first {
+	case "**":
+		first, rest = "^*", p.terms
+	case "*":
+		first = "^*"
+	}
+	return Pattern{append([]Term{{first[:1] + "!" + first[1:]}}, rest...)}
+}
+
+// lead is what the members of the index that p matches have before their keys.
+func (p Pattern) lead() string {
+	if len(p.terms) > 0 && strings.HasPrefix(p.terms[0].text(), "!") {
+		return "!"
+	}
+	return ""
+}
+
 // ParsePattern reads the text form: terms joined by colons, each of them
 //
 //	abc      the segment abc
@@ -138,7 +163,11 @@ func (p Pattern) check() error {
 	}
 	shortest := -1 // of the encoded keys that could match
 	for i, term := range p.terms {
-		from, to, isRange := strings.Cut(term.text(), "<")
+		text := term.text()
+		if i == 0 {
+			text = strings.TrimPrefix(text, "!") // of a lease, whose key has the limit
+		}
+		from, to, isRange := strings.Cut(text, "<")
 		switch {
 		case len(term.text()) == 0, term.argument == "^*", term.argument == "[<":
 			return fmt.Errorf("%w: %q: term %d is empty", ErrBadPattern, p.String(), i+1)
@@ -149,7 +178,7 @@ func (p Pattern) check() error {
 		case isRange:
 			shortest += 2
 		case term != Rest():
-			shortest += 1 + max(1, len(strings.Replace(term.text(), "*", "", 1)))
+			shortest += 1 + max(1, len(strings.Replace(text, "*", "", 1)))
 		}
 		if !isRange {
 			from = ""

@@ -37,7 +37,7 @@ func (l Layout) ShardsOf(p Pattern) []int {
 	}
 	var segments []string
 	for _, term := range head {
-		segments = append(segments, term.argument[1:])
+		segments = append(segments, strings.TrimPrefix(term.argument[1:], "!"))
 	}
 	return []int{shardOfHead([]byte(strings.Join(segments, ":")), len(l.shards))}
 }
@@ -133,6 +133,9 @@ func (c *Cache) merge(ctx context.Context, shards []int, q query, cursor string)
 		return c.entries(ctx, shards[0], q, cursor)
 	}
 	return func(yield func(Entry, error) bool) {
+		if len(shards) == 0 { // of OnShard, where another shard would be asked
+			return
+		}
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		if q.limit <= 99_999 { // match.lua refuses a larger one

@@ -29,8 +29,9 @@ import (
 //     there when Move has returned; leave the others until then.
 //
 // Move may be stopped and called again, and by many at once. It finds what the
-// index holds: call Reindex first if records may be missing from it. Stale entries
-// of the first Cache go too, so that its index is gone at the end.
+// index holds: call Reindex first if records may be missing from it. Leases, see package
+// fetch, are not moved: a load that is under way stores nothing. They and the stale
+// entries of the first Cache go, so that its index is gone at the end.
 func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 	if tag := from.Layout().Tag(0); tag == to.Layout().Tag(0) {
 		return 0, fmt.Errorf("wildkey: Move: both caches have the hash tag %s; "+
@@ -57,6 +58,9 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 		}
 	}
 	if err := flush(); err != nil {
+		return moved, err
+	}
+	if _, err := from.DeleteMatch(ctx, everything.Leases()); err != nil {
 		return moved, err
 	}
 	_, err = from.Sweep(ctx)

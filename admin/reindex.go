@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -24,7 +25,8 @@ type Client interface {
 // Reindex puts every record of the namespace back into its index, and returns how
 // many it met. It is the repair after an index was deleted or, under an allkeys-*
 // policy, evicted. It goes once through the keyspace of each server, with SCAN,
-// which may give a record twice: it then counts twice. It changes no record.
+// which may give a record twice: it then counts twice. It changes no record. Leases,
+// see package fetch, are put back too, and not counted.
 //
 // Reindex returns an error if a slot of the namespace moves between nodes
 // meanwhile, because SCAN may then have missed records: call it again. It refuses
@@ -109,7 +111,7 @@ func owners(
 func reindexServer(ctx context.Context, client Client, layout wildkey.Layout) (total int, err error) {
 	// Some 100,000 records at most wait for others of their shard, and so fill one ZADD.
 	batch := min(250, max(1, 100_000/layout.Shards()))
-	waiting := make([][]redis.Z, layout.Shards())
+	waiting, leases := make([][]redis.Z, layout.Shards()), make([]int, layout.Shards())
 	flush := func(shard int) error {
 		if len(waiting[shard]) == 0 {
 			return nil
@@ -117,17 +119,23 @@ func reindexServer(ctx context.Context, client Client, layout wildkey.Layout) (t
 		if err := client.ZAdd(ctx, layout.Index(shard), waiting[shard]...).Err(); err != nil {
 			return fmt.Errorf("wildkey: Reindex: ZADD %s: %w", layout.Index(shard), err)
 		}
-		total, waiting[shard] = total+len(waiting[shard]), waiting[shard][:0]
+		total += len(waiting[shard]) - leases[shard]
+		waiting[shard], leases[shard] = waiting[shard][:0], 0
 		return nil
 	}
 	names := client.ScanType(ctx, 0, layout.Glob(), 250, "string").Iterator()
 	for names.Next(ctx) {
-		key, err := layout.Key(names.Val())
+		tag, member, _ := strings.Cut(names.Val(), ":")
+		encoded, isLease := strings.CutPrefix(member, "!")
+		key, err := layout.Key(tag + ":" + encoded)
 		if err != nil {
 			continue // it was not written by a Cache of this Layout
 		}
 		shard := layout.Shard(key)
-		waiting[shard] = append(waiting[shard], redis.Z{Member: key.String()})
+		waiting[shard] = append(waiting[shard], redis.Z{Member: member})
+		if isLease {
+			leases[shard]++
+		}
 		if len(waiting[shard]) == batch {
 			if err := flush(shard); err != nil {
 				return total, err

@@ -18,7 +18,7 @@ import (
 	"github.com/wildkey/wildkey/luatest"
 )
 
-// TestReindexRestoresLostIndexes, those of its namespace alone, and changes no record.
+// TestReindexRestoresLostIndexes, those of its namespace alone, with the leases in them, and changes no record.
 func TestReindexRestoresLostIndexes(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
 		for _, shards := range []int{1, 7} {
@@ -28,6 +28,8 @@ func TestReindexRestoresLostIndexes(t *testing.T) {
 				backend.Must(t, cache.Put(ctx,
 					wildkey.Record{Key: wildkey.K(n, "expires"), TTL: time.Hour},
 					wildkey.Record{Key: wildkey.K(n, "lasts"), TTL: wildkey.NoExpiry}))
+				_, err := cache.Apply(ctx, wildkey.OpPut(backend.Rec(wildkey.K(n, "loads"), "token")).OnLease())
+				backend.Must(t, err)
 			}
 			backend.Must(t, b.Cache(t, wildkey.Options{Namespace: "tes"}).Put(ctx, backend.Rec(wildkey.K("t}:x"), "v")))
 			backend.Must(t, b.Cache(t, wildkey.Options{Shards: 3}).Put(ctx, backend.Rec(wildkey.K("x"), "v")))
@@ -38,10 +40,11 @@ func TestReindexRestoresLostIndexes(t *testing.T) {
 				b.Do(t, "DEL", cache.Layout().Index(shard))
 			}
 			b.Do(t, "SET", cache.Layout().Prefix(0)+"not an encoded key", "v")
+			b.Do(t, "SET", cache.Layout().Prefix(0)+"!", "v")
 			if n, err := admin.Reindex(ctx, b.Client, cache.Layout()); n != 50 || err != nil {
 				t.Errorf("Reindex of %d shards: %d, %v", shards, n, err)
 			}
-			b.Do(t, "DEL", cache.Layout().Prefix(0)+"not an encoded key")
+			b.Do(t, "DEL", cache.Layout().Prefix(0)+"not an encoded key", cache.Layout().Prefix(0)+"!")
 			if diff := cmp.Diff(before, corpus.Dump(t, b.Client, 0)); diff != "" {
 				t.Errorf("Reindex of %d shards (-before +after)\n%s", shards, diff)
 			}

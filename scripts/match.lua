@@ -11,7 +11,8 @@
 --             bytes   the most bytes of keys and values in it, 1 to 999999999; one larger record passes alone
 --             term    =LITERAL this segment; ^PREFIX*SUFFIX one that starts and ends so; [FROM<TO one at or after FROM
 --                     and before TO, in byte order; either of the two may be empty; * any one; ** zero or more, last
---                     only, and not of list; and all of them such that a key of 4096 bytes can match
+--                     only, and not of list; and all of them such that a key of 4096 bytes can match. With a ! before
+--                     LITERAL, PREFIX or FROM, the first term is of leases: see AUDIT.md
 -- RETURNS   {cursor, entries read, {stale member...}, results}; cursor: empty at the end; stale: it has no live record
 -- ERRORS    BADARG match: ...; TRYAGAIN match: ..., while the slot moves; from the server: NOPERM, WRONGTYPE
 -- COST      O(reads + L log N), L the leaps, at most one an entry read; calls: at most 2 + reads for index,
@@ -52,15 +53,18 @@ local limit, reads, bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[
 local marks, lows, highs, patterns, literals, shortest, weight = {}, {}, {}, {}, 0, -1, 0
 local wildcards, whole = { ['='] = '', ['^*'] = '[^:]*', ['*'] = '[^:]+', ['**'] = '' }, want ~= 'list' and #ARGV < 105
 for i = 1, #ARGV - 5 do
-  local kind, low, stop, high = string.match(ARGV[i + 5], '^([=^[]?)([A-Za-z0-9._~%%-]*)([*<]*)([A-Za-z0-9._~%%-]*)$')
+  local kind, low, stop, high = string.match(ARGV[i + 5], '^([=^[]?)(!?[A-Za-z0-9._~%%-]*)([*<]*)([A-Za-z0-9._~%%-]*)$')
   local mark, text, is_last = (kind or '') .. (stop or ''), (low or '') .. (high or ''), i == #ARGV - 5
   local known = mark == '*' or mark == '**' and is_last and want ~= 'list'
+  if mark == '[<' and high ~= '' then high = string.match(low, '^!?') .. high end
   if text ~= '' then known = mark == '=' or mark == '^*' or mark == '[<' and (high == '' or before(low, high)) end
-  if not known then
+  local lease = string.find(low or '', '^!') and 1 or 0
+  if not known or lease == 1 and i > 1 then
     return refuse('ARGV[%d] is none of =LITERAL, ^PREFIX*SUFFIX, [FROM<TO, *, and ** at the end', i + 5)
   end
-  shortest = shortest + (mark == '**' and 0 or mark == '[<' and 2 or math.max(#text, 1) + 1)
-  if math.max(shortest, #low, #high) > 4096 then return refuse('ARGV[%d] asks for keys above 4096 bytes', i + 5) end
+  shortest = shortest + (mark == '**' and 0 or mark == '[<' and 2 or math.max(#text - lease, 1) + 1)
+  local longest = math.max(shortest, #low - lease, #high - lease)
+  if longest > 4096 then return refuse('ARGV[%d] asks for keys above 4096 bytes', i + 5) end
   if mark == '=' and literals == i - 1 then literals = i end
   if mark == '^*' or mark == '[<' then weight = weight + 16 end
   marks[i], lows[i], highs[i] = mark, low, high
@@ -74,7 +78,9 @@ local head, next_mark = table.concat(lows, ':', 1, literals), marks[literals + 1
 local base = head .. (literals > 0 and next_mark and ':' or '')
 local stem = base .. (lows[literals + 1] or '')
 local lowest = next_mark == '**' and head or stem
-local highest = (next_mark == '^*' and stem or base) .. (next_mark and '\255' or '')
+local lead = base == '' and string.match(stem, '^!?') or ''
+local skips_leases = base == '' and lead == ''
+local highest = (next_mark == '^*' and stem or base .. lead) .. (next_mark and '\255' or '')
 local place, position = string.sub(cursor, 2), cursor
 if string.find(cursor, '^>') and not before(place, lowest) then position = '(' .. place
 elseif string.find(cursor, '^>') or cursor == '' then position = '[' .. lowest
@@ -95,8 +101,10 @@ local fitting = {} -- of each term the segment that fitted last
 -- What an entry that matches is in the results: itself, or in a list the key, with a colon, that it is beneath. If it
 -- does not match: nil, and where the walk goes on, as a bound of ZRANGEBYLEX, or nil again for the next entry.
 local function look_at(entry)
-  if entry == head then return entry end
-  if string.sub(entry, 1, #base) ~= base then return nil, '[' .. base end
+  if string.sub(entry, 1, #base) ~= base then
+    if entry == head then return entry end
+    return nil, '[' .. base
+  end
   local start = #base + 1
   for i = literals + 1, #marks do
     local mark, low, high = marks[i], lows[i], highs[i]
@@ -155,7 +163,8 @@ while more and work < reads and matches < limit do
   for i = 1, count do
     local entry = entries[i]
     local item = (all_match or whole and string.find(entry, whole)) and entry
-    if not item then item, leap = look_at(entry) end
+    if skips_leases and string.byte(entry) == 33 then item, leap = nil, '["' -- they begin with !, and " follows
+    elseif not item then item, leap = look_at(entry) end
     if item then n, entries[n + 1], names[n + 2] = n + 1, item, prefix .. entry end
     if #entry + weight > 255 then work = work + math.floor((#entry + weight) / 256) end
     if leap or work > reads then

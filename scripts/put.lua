@@ -1,14 +1,14 @@
 --!df flags=allow-undeclared-keys
 -- PURPOSE   Put, touch, delete and check records: all that is asked, or nothing. Then drop some stale index entries.
--- KEYS      index, record... (no record twice)
+-- KEYS      index, record... (none twice); a ! before the key names its lease, see AUDIT.md
 -- ARGV      per record: action, condition, value
 --             action     MILLISECONDS, a time to live: put the value; never: put the value, to stay; keep: put the
 --                        value and leave the time that the live record has left; touch MILLISECONDS, touch never:
 --                        give the live record this time to live; delete: delete it; check: only test its condition
 --             condition  *: none; -: absent; +: present; =BYTES: has this value; #SHA1: has a value of this digest
 --             value      empty for touch, delete and check
--- RETURNS   how many records were put, touched or deleted; or -i: nothing was written, because the condition of
---             record i failed, or its action was keep and it was not live
+-- RETURNS   how many records, leases left out, were put, touched or deleted; or -i: nothing was written, because the
+--             condition of record i failed, or its action was keep and it was not live
 -- ERRORS    BADARG put: ..., before any write; from the server: OOM, READONLY, NOPERM, WRONGTYPE
 -- COST      O((n + e) log N); calls: at most 3 + c + ceil(p / 500) + p + 2 * t + d + ceil(d / 1000) + 2 * e;
 --             c conditions and keeps, p records put, t touched, d deleted, e index entries looked at for stale ones:
@@ -22,6 +22,7 @@ local function refuse(...) return redis.error_reply('BADARG put: ' .. string.for
 -- One key has one spelling: no empty segment, and %XX for just the bytes that need it.
 local escapes = {} -- those known to be right
 local function is_encoded_key(member)
+  if string.sub(member, 1, 1) == '!' then member = string.sub(member, 2) end
   if #member > 4096 or string.find(member, '::', 1, true) or string.find(member, '^:') then return false end
   if string.find(member, '^[a-z0-9:A-Z._~-]*[a-z0-9A-Z._~-]$') then return true end
   if not string.find(member, '^[a-z0-9:A-Z._~%%-]*[a-z0-9A-Z._~-]$') then return false end
@@ -107,19 +108,20 @@ end
 
 -- Write: index before record, but to delete record before index, so that no live record is ever unknown to the index.
 -- The ZADD comes first: a full server refuses it, and nothing after it.
-local done, added = math.floor(#entries / 2), 0
+local done, added = 0, 0
 for first = 1, #entries, 1000 do
   added = added + redis.call('ZADD', index, unpack(entries, first, math.min(first + 999, #entries)))
 end
 for i = 1, count do
   local key, action, value = KEYS[i + 1], ARGV[3 * i - 2], ARGV[3 * i]
-  local verb, ttl = verbs[action], ttls[action]
+  local verb, ttl, changed = verbs[action], ttls[action], verbs[action] == 'put' and 1 or 0
   if verb == 'put' and ttl == 'never' then redis.call('SET', key, value)
   elseif verb == 'put' and ttl == 'keep' then redis.call('SET', key, value, 'KEEPTTL')
   elseif verb == 'put' then redis.call('SET', key, value, 'PX', ttl)
-  elseif verb == 'delete' then done = done + redis.call('UNLINK', key)
-  elseif ttl == 'never' then done = done + math.max(redis.call('PERSIST', key), redis.call('EXISTS', key))
-  elseif verb == 'touch' then done = done + redis.call('PEXPIRE', key, ttl) end
+  elseif verb == 'delete' then changed = redis.call('UNLINK', key)
+  elseif ttl == 'never' then changed = math.max(redis.call('PERSIST', key), redis.call('EXISTS', key))
+  elseif verb == 'touch' then changed = redis.call('PEXPIRE', key, ttl) end
+  if string.byte(key, #prefix + 1) ~= 33 then done = done + changed end -- 33: a !, of a lease
 end
 for first = 1, #deleted, 1000 do
   redis.call('ZREM', index, unpack(deleted, first, math.min(first + 999, #deleted)))

@@ -53,7 +53,7 @@ func malformedPuts() []Call {
 	}
 	for _, record := range []string{
 		"{u}:a", "a", "{t}a", "{t}/keys", "{t}:", "{t}::a", "{t}:a:", "{t}:a::b", "{t}:a b", "{t}:a*", "{t}:a/b", "{t}:{a}",
-		"{t}:a#", "{t}:!a", "{t}:\x00", "{t}:\xff", "{t}:a\n", "{t}:%", "{t}:%4", "{t}:%zz", "{t}:%c3", "{t}:%41", "{t}:%2D",
+		"{t}:a#", "{t}:!", "{t}:!!a", "{t}:!a:!b", "{t}:a!", "{t}:!%41", "{t}:\x00", "{t}:\xff", "{t}:a\n", "{t}:%", "{t}:%4", "{t}:%zz", "{t}:%c3", "{t}:%41", "{t}:%2D",
 		"{t}:%7E", "{t}:%:0", "{t}:" + strings.Repeat("a", 4097),
 	} {
 		calls = append(calls, on(record, "1000", "*", "v"), on(record, "delete", "*", ""))

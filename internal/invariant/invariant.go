@@ -17,20 +17,21 @@ import (
 // Report is what a server holds, of all namespaces.
 type Report struct {
 	Records  int // live ones
+	Leases   int // live ones, each beside the record that may come
 	Entries  int // of the indexes
 	Breaches []string
 }
 
-// Stale is how many index entries have no record. It is a number only where there
-// is no breach.
-func (r Report) Stale() int { return r.Entries - r.Records }
+// Stale is how many index entries have neither a record nor a lease. It is a number
+// only where there is no breach.
+func (r Report) Stale() int { return r.Entries - r.Records - r.Leases }
 
 // batch is how many records are asked after at a time.
 const batch = 1000
 
-// Check reports every live record that is not in the index of its shard, and every
-// index with another score than 0. Nothing may be written meanwhile; records may
-// expire.
+// Check reports every live record and lease that is not in the index of its shard, every
+// lease that is of no key, and every index with another score than 0. Nothing may be
+// written meanwhile; records may expire.
 func Check(ctx context.Context, client *redis.Client) (report Report, err error) {
 	seen := map[string]bool{} // SCAN may give a key twice
 	scan := func(pattern string, judge func(context.Context, *redis.Client, []string) error) error {
@@ -67,6 +68,7 @@ func CheckCluster(ctx context.Context, cluster *redis.ClusterClient) (sum Report
 		mu.Lock()
 		defer mu.Unlock()
 		sum.Records += report.Records
+		sum.Leases += report.Leases
 		sum.Entries += report.Entries
 		sum.Breaches = append(sum.Breaches, report.Breaches...)
 		return err
@@ -97,7 +99,12 @@ func (r *Report) judgeRecords(ctx context.Context, client *redis.Client, names [
 		if kind != "string" {
 			continue // it has expired since SCAN, or is no record
 		}
-		r.Records++
+		_, member, _ := strings.Cut(name, "}:")
+		if key, isLease := strings.CutPrefix(member, "!"); !isLease {
+			r.Records++
+		} else if r.Leases++; isOfNoKey(key) {
+			r.Breaches = append(r.Breaches, fmt.Sprintf("%s is a lease of no key", name))
+		}
 		// A string in the place of an index is what a test has put there.
 		if err := scores[i].Err(); err != nil && indexKinds[i].Val() != "string" {
 			r.Breaches = append(r.Breaches, fmt.Sprintf("%s is not in the index: %v", name, err))
@@ -105,6 +112,10 @@ func (r *Report) judgeRecords(ctx context.Context, client *redis.Client, names [
 	}
 	return nil
 }
+
+// isOfNoKey is true of what follows the ! of a lease where a lease of it can be no key's:
+// a lease has no lease.
+func isOfNoKey(text string) bool { return text == "" || text[0] == '!' }
 
 func (r *Report) judgeIndexes(ctx context.Context, client *redis.Client, names []string) error {
 	for _, name := range names {

@@ -75,7 +75,8 @@ func Keys(states ...State) map[string]bool {
 	return keys
 }
 
-// Breaches returns each breach of the data model, with the record or index that it is of.
+// Breaches returns each breach of the data model, with the record, lease or index that it
+// is of.
 func (s State) Breaches() map[string]string {
 	found := map[string]string{}
 	for key := range s {
@@ -85,6 +86,9 @@ func (s State) Breaches() map[string]string {
 		}
 		if _, indexed := s[tag+"}/keys"].Scores[member]; !indexed {
 			found["no entry of "+key] = key
+		}
+		if of, isLease := strings.CutPrefix(member, "!"); isLease && isOfNoKey(of) {
+			found[key+" is a lease of no key"] = key
 		}
 	}
 	for index, v := range s {
@@ -97,8 +101,8 @@ func (s State) Breaches() map[string]string {
 	return found
 }
 
-// Stale returns the index entries without a record, each with the record that
-// it would be of.
+// Stale returns the index entries without a record or lease, each with that which it
+// would be of.
 func (s State) Stale() map[string]string {
 	found := map[string]string{}
 	for index, v := range s {
