@@ -15,7 +15,7 @@ import (
 // examineACL asks of each command that Wildkey calls whether this user may.
 func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all *findings) {
 	user, err := home.Do(ctx, "ACL", "WHOAMI").Text()
-	var noReads, noWrites, noPrefix denied
+	var noReads, noWrites, noPrefix, noLeases denied
 	if err == nil && !s.about.atLeast(7, 0) {
 		err = errTooOld
 	}
@@ -31,6 +31,10 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 		if err == nil && len(noWrites.commands) > 0 {
 			_, writes = commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard), preloaded)
 			err = noPrefix.ask(ctx, home.node, user, tag, writes)
+		}
+		if err == nil {
+			reads, writes = commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard)+"!x", preloaded)
+			err = noLeases.ask(ctx, home.node, user, tag, slices.Concat(reads, writes))
 		}
 	}
 	switch {
@@ -50,6 +54,12 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 		all.add("acl", worth,
 			"to let the user write, grant the COMMANDS in the header of each script: all of a script or none",
 			"user %s may read; may not, %s", plain(user), noWrites)
+	case len(noLeases.commands) > 0:
+		all.add("acl", worth,
+			"beside each key pattern of records, such as ~"+s.layout.Prefix(0)+"user:*, grant that of their leases, ~"+
+				s.layout.Prefix(0)+"!user:*",
+			"user %s may write records, and not the leases of package fetch, as put, import and rm do here; may not, %s",
+			plain(user), noLeases)
 	default:
 		all.add("acl", fine, "", "user %s may call all that the verbs and the scripts call", plain(user))
 	}

@@ -10,7 +10,7 @@ import (
 type breach struct {
 	Kind   string `json:"breach"`
 	Tag    string `json:"tag"`
-	Key    string `json:"key"` // escaped, where it is not encoded
+	Key    string `json:"key"` // escaped, where it is not encoded; of a lease, with a ! before it
 	Detail string `json:"detail"`
 	Repair string `json:"repair"`
 }
@@ -29,7 +29,7 @@ const strayRepair = "give --shards and --shard-segments as the clients have them
 // its name alone tells. The text is what follows the prefix of the shard's records.
 func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) {
 	name, tag := layout.Prefix(shard)+text, layout.Tag(shard)
-	key, err := wildkey.ParseKey(text)
+	key, err := keyOf(text)
 	switch {
 	case err != nil:
 		detail := fmt.Sprintf("%s has no encoded key in its name", escaped(name))
@@ -37,6 +37,9 @@ func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) 
 	case layout.Shard(key) != shard:
 		detail := fmt.Sprintf("it is in %s, and its shard is %s", tag, layout.Tag(layout.Shard(key)))
 		repair := fmt.Sprintf("put it anew, then UNLINK %s and wildkey sweep", name)
+		if isLease(text) { // nobody looks for it here: it guards nothing
+			repair = fmt.Sprintf("UNLINK %s and wildkey sweep", escaped(name)) // a shell may know what ! means
+		}
 		return breach{"wrong-shard", tag, text, detail, repair}, true
 	}
 	return breach{}, false
@@ -46,7 +49,10 @@ func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) 
 func entryBreach(layout wildkey.Layout, shard int, member string, score float64, stale bool) (breach, bool) {
 	b := breach{Tag: layout.Tag(shard), Key: escaped(member)}
 	b.Repair = fmt.Sprintf("ZREM %s %s", layout.Index(shard), b.Key)
-	_, err := wildkey.ParseKey(member)
+	_, err := keyOf(member)
+	if err == nil {
+		b.Key = member // with the ! of a lease as it is
+	}
 	switch {
 	case err != nil:
 		b.Kind, b.Detail = "no-key", "it is in the index and no encoded key"

@@ -19,6 +19,7 @@ import (
 // checkSummary is what a check ends with.
 type checkSummary struct {
 	Records  int `json:"records"`
+	Leases   int `json:"leases"`
 	Entries  int `json:"index_entries"`
 	Stale    int `json:"stale_entries"`
 	Breaches int `json:"breaches"`
@@ -40,6 +41,9 @@ func (t *tool) checkCommand() *cobra.Command {
 An index entry without a record is stale, which is no breach: stale entries are
 counted. Puts of new records collect them, and wildkey sweep clears them away.
 
+The leases of package fetch are counted apart from the records. All that is a
+breach of a record is one of a lease, whose name begins with a ! before its key.
+
 Each record is judged by one snapshot of it and its index entry, so what is
 written meanwhile is no breach.`,
 		Args: cobra.NoArgs,
@@ -55,7 +59,7 @@ written meanwhile is no breach.`,
 				return err
 			}
 			sum := check.summary
-			err = t.result(sum, "%s, %s, %s stale (%s): %s", records(sum.Records),
+			err = t.result(sum, "%s%s, %s, %s stale (%s): %s", records(sum.Records), andLeases(sum.Leases),
 				counted(sum.Entries, "index entry", "index entries"), number(sum.Stale),
 				percent(float64(sum.Stale)/float64(max(1, sum.Entries))), counted(sum.Breaches, "breach", "breaches"))
 			if err == nil && sum.Breaches > 0 {
@@ -169,7 +173,7 @@ func (c *checker) foreignIndexes(ctx context.Context) (map[int]bool, error) {
 
 // checkNames checks the Redis keys that SCAN gives.
 func (c *checker) checkNames(ctx context.Context, names []string) error {
-	encoded := map[int][]string{} // keys of the records, by their shard
+	encoded := map[int][]string{} // keys of the records, and names of leases, by their shard
 	for _, name := range names {
 		options, shard, ok := parseTag(name)
 		if !ok {
@@ -238,11 +242,11 @@ func (c *checker) checkRecords(ctx context.Context, shard int, encoded []string)
 			b.Kind, b.Repair = "foreign", foreignRepair
 			b.Detail = fmt.Sprintf("%s is a %s", c.layout.Prefix(shard)+encoded[i], st.kind)
 		case !st.listed:
-			c.summary.Records++
+			c.count(encoded[i])
 			b.Kind, b.Repair = "unlisted", reindexRepairs
 			b.Detail = "it is not in the index"
 		default:
-			c.summary.Records++
+			c.count(encoded[i])
 			continue
 		}
 		if err := c.found(b); err != nil {
@@ -250,6 +254,15 @@ func (c *checker) checkRecords(ctx context.Context, shard int, encoded []string)
 		}
 	}
 	return nil
+}
+
+// count counts a live record, or a live lease.
+func (c *checker) count(text string) {
+	if isLease(text) {
+		c.summary.Leases++
+	} else {
+		c.summary.Records++
+	}
 }
 
 // state is what the server holds of a record.

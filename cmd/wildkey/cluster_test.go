@@ -46,7 +46,7 @@ func TestCluster(t *testing.T) {
 			{"wildkey doctor 2>&- | tail -2 | head -1", "problem  shards    the namespace has an index outside of {app} too: " +
 				"{app#0/8/1}..{app#7/8/1}\n"},
 			{"wildkey check --json 2>&- | tail -1", // of all nodes
-				`{"records":0,"index_entries":0,"stale_entries":0,"breaches":1}` + "\n"},
+				`{"records":0,"leases":0,"index_entries":0,"stale_entries":0,"breaches":1}` + "\n"},
 			{"export WILDKEY_SHARDS=8; wildkey ls --keys && wildkey get 7:x",
 				"1:x\n2:x\n3:x\n4:x\n5:x\n6:x\n7:x\n8:x\n9:x\nv"},
 			{"wildkey --shards 8 export '8:**'", `{"key":"8:x","value":"v","ttl":"never"}` + "\n"},

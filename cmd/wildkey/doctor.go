@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"regexp"
@@ -33,13 +34,13 @@ It writes nothing. A problem makes the exit code 4, a note does not.`,
 			all.onEach(homes, func(home home, found *findings) { s.examineServer(ctx, home, found) })
 			open := s.openSlots(ctx, &all)
 			all.onEach(homes, func(home home, found *findings) { s.examineCluster(ctx, home, open, found) })
-			evicts := false
+			evicting := ""
 			all.onEach(homes, func(home home, found *findings) {
-				evicts = s.examineMemory(ctx, home, found) || evicts
+				evicting = cmp.Or(s.examineMemory(ctx, home, found), evicting)
 			})
 			s.examineScripts(ctx, t.preloaded, &all)
 			all.onEach(homes, func(home home, found *findings) { s.examineACL(ctx, home, t.preloaded, found) })
-			s.examineIndexes(ctx, evicts, &all)
+			s.examineIndexes(ctx, evicting, &all)
 			s.examineOthers(ctx, &all)
 			if ctx.Err() != nil {
 				return ctx.Err()
@@ -137,13 +138,13 @@ func (s *session) examineCluster(ctx context.Context, home home, open map[string
 	}
 }
 
-// examineMemory reports whether the server evicts records that have a TTL, and no
-// others.
-func (s *session) examineMemory(ctx context.Context, home home, all *findings) (evicts bool) {
+// examineMemory returns the policy by which the server evicts records that have a TTL,
+// and no others; empty if it does not.
+func (s *session) examineMemory(ctx context.Context, home home, all *findings) (evicting string) {
 	info, err := home.InfoMap(ctx, "memory").Result()
 	if err != nil {
 		all.cannot("memory", err, "have someone who may call INFO look at maxmemory and maxmemory-policy")
-		return false
+		return ""
 	}
 	memory := info["Memory"]
 	policy := memory["maxmemory_policy"]
@@ -175,7 +176,10 @@ func (s *session) examineMemory(ctx context.Context, home home, all *findings) (
 	default:
 		all.add("memory", fine, "", "%s of %s", text, size(limit))
 	}
-	return volatile && limit > 0
+	if volatile && limit > 0 {
+		return policy
+	}
+	return ""
 }
 
 func (s *session) examineScripts(ctx context.Context, preloaded bool, all *findings) {

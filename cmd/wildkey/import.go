@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,9 +15,9 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
-// As many lines as these bounds allow are written at a time, in a call of put.lua
-// for each shard, and none waits for long until others have come; a line is no
-// longer than the longest string of Redis, in base64.
+// As many lines as these bounds allow are written at a time, in calls of put.lua for
+// one shard each, and none waits for long until others have come; a line is no longer
+// than the longest string of Redis, in base64.
 const (
 	importRecords = 250 // for each shard, of up to importShards
 	importShards  = 16
@@ -40,7 +42,9 @@ them: one JSON object a line, with
 A record that names neither has the TTL of --ttl or --no-expiry. One that has
 expired meanwhile is left out. A record that is there already is written over.
 The first line that is wrong ends the import; those before it are written.
-What comes slowly is written as it comes: tail -f can be imported.`,
+What comes slowly is written as it comes: tail -f can be imported.
+
+` + voidsHelp,
 		Example: `  wildkey import users.ndjson
   zcat users.ndjson.gz | wildkey import`,
 		Args: cobra.MaximumNArgs(1),
@@ -154,17 +158,54 @@ func (i *importer) put(ctx context.Context) error {
 	}
 	now, batch := time.Now(), i.batch
 	i.batch, i.bytes, i.due = nil, 0, nil
-	written, err := i.cache.PutEach(ctx, func(yield func(wildkey.Record, error) bool) {
-		for _, record := range batch {
-			if !record.ready(now) {
-				i.expired++
-			} else if !yield(record.Record, nil) {
-				return
-			}
+	shards := map[int][]wildkey.Record{}
+	for _, record := range batch {
+		if !record.ready(now) {
+			i.expired++
+			continue
 		}
-	}, nil)
-	i.written += written
-	return err
+		shard := i.layout.Shard(record.Key)
+		shards[shard] = append(shards[shard], record.Record)
+	}
+	var mu sync.Mutex
+	var first error
+	var calls sync.WaitGroup
+	turns := make(chan struct{}, importShards)
+	for _, records := range shards {
+		turns <- struct{}{}
+		calls.Add(1)
+		go func() {
+			defer func() { <-turns; calls.Done() }()
+			written, err := i.putOnShard(ctx, records)
+			mu.Lock()
+			defer mu.Unlock()
+			i.written, first = i.written+written, cmp.Or(first, err)
+		}()
+	}
+	calls.Wait()
+	return first
+}
+
+// putOnShard writes records of one shard in their order, and returns how many. Each call
+// voids the leases of its records too, and names no key twice.
+func (i *importer) putOnShard(ctx context.Context, records []wildkey.Record) (written int, err error) {
+	for len(records) > 0 {
+		n, bytes, met := 0, 0, map[string]bool{}
+		for _, record := range records[:min(len(records), i.cache.Options().CallRecords/2)] {
+			key := record.Key.String()
+			bytes += len(key) + len(record.Value)
+			if met[key] || n > 0 && bytes > i.cache.Options().CallBytes {
+				break
+			}
+			met[key] = true
+			n++
+		}
+		if err := i.voids.Put(ctx, records[:n]...); err != nil {
+			return written, err
+		}
+		written, records = written+n, records[n:]
+	}
+	return written, nil
 }
 
 // checkKey finds out about a key before others are put with it.

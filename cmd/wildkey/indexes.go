@@ -9,8 +9,9 @@ import (
 // namespace below, in the worst of cases.
 const staleShare = 0.3
 
-// examineIndexes judges the indexes of the namespace by a sample.
-func (s *session) examineIndexes(ctx context.Context, evicts bool, all *findings) {
+// examineIndexes judges the indexes of the namespace by a sample. Evicting is the policy
+// by which its servers evict records that have a TTL, or empty.
+func (s *session) examineIndexes(ctx context.Context, evicting string, all *findings) {
 	var shards []int
 	for shard := range s.layout.Shards() {
 		index := s.layout.Index(shard)
@@ -35,7 +36,13 @@ func (s *session) examineIndexes(ctx context.Context, evicts bool, all *findings
 			"%s: no entry in the index", spread(s.layout))
 		return
 	}
-	all.add("indexes", fine, "", "%s; wildkey check looks at each", counted(sample.entries, "entry", "entries"))
+	entries := counted(sample.entries, "entry", "entries")
+	if sample.leases > 0 && sample.taken < sample.entries {
+		entries += fmt.Sprintf(", ~%s leases among them", number(sample.leases))
+	} else if sample.leases > 0 {
+		entries += fmt.Sprintf(", %s among them", counted(sample.leases, "lease", "leases"))
+	}
+	all.add("indexes", fine, "", "%s; wildkey check looks at each", entries)
 	text := fmt.Sprintf("%s of %s index entries looked up have no record",
 		percent(sample.staleShare()), number(sample.taken))
 	if sample.staleShare() > staleShare {
@@ -43,9 +50,14 @@ func (s *session) examineIndexes(ctx context.Context, evicts bool, all *findings
 	} else {
 		all.add("stale", fine, "", "%s", text)
 	}
-	if evicts && sample.lasting > sample.live/2 {
+	if evicting == "volatile-ttl" && sample.leases > 0 {
+		all.add("eviction", worth, "CONFIG SET maxmemory-policy volatile-lru",
+			"volatile-ttl evicts leases of package fetch before all else: several clients may load the same record")
+	}
+	if evicting != "" && sample.lasting > sample.records()/2 {
 		all.add("eviction", worth, "put records with a TTL, or have maxmemory leave room for those without",
-			"%s of the records never expire, and volatile-* evicts none of them", percent(float64(sample.lasting)/float64(sample.live)))
+			"%s of the records never expire, and volatile-* evicts none of them",
+			percent(float64(sample.lasting)/float64(sample.records())))
 	}
 }
 

@@ -15,6 +15,9 @@ func (t *tool) putCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "put KEY (--ttl DURATION | --no-expiry)",
 		Short: "Write a record, with the value that standard input holds, byte for byte",
+		Long: `Write a record, with the value that standard input holds, byte for byte.
+
+` + voidsHelp,
 		Example: `  printf laptop | wildkey put user:42:session:abc --ttl 24h
   wildkey put config:logo --no-expiry < logo.png`,
 		DisableFlagsInUseLine: true,
@@ -34,7 +37,7 @@ func (t *tool) putCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := s.cache.Put(ctx, wildkey.Record{Key: key, Value: value, TTL: time.Duration(live)}); err != nil {
+		if err := s.voids.Put(ctx, wildkey.Record{Key: key, Value: value, TTL: time.Duration(live)}); err != nil {
 			return err
 		}
 		return t.result(map[string]any{"key": lineKey(key), "bytes": len(value)}, "put %s, %s", key, size(int64(len(value))))

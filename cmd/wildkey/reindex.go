@@ -14,7 +14,8 @@ func (t *tool) reindexCommand() *cobra.Command {
 		Short: "Put every record back into the index: the repair of what check finds unlisted",
 		Long: `Put every record back into the index: the repair after an index was deleted or,
 under an allkeys-* policy, evicted. It goes through the keyspace of each server
-with SCAN, and changes no record.`,
+with SCAN, and changes no record. Leases of package fetch are put back too, and
+not counted.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
 			progress := t.progress("reindexing", unknown, inRecords)

@@ -29,7 +29,9 @@ Clients may go on meanwhile if they put there alone, and read here first, then
 there. What they delete or touch they do here, there, and there once more when
 all has moved; what takes a record, or puts one on a condition, waits until then.
 
-It moves what the index holds: if check finds records unlisted, reindex first.`,
+It moves what the index holds: if check finds records unlisted, reindex first.
+Leases of package fetch go, and are not moved: what a client is loading here
+then is not stored.`,
 		Example: `  wildkey reshard --shards 1 --to-shards 48 --to-shard-segments 2
   wildkey reshard --shards 48 --to-shards 96`,
 		DisableFlagsInUseLine: true,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,7 +19,12 @@ func (t *tool) rmCommand() *cobra.Command {
 		Long: `Delete the records that match, after a question that says how many.
 
 Records go 250 at a time, each batch at once. What is put under the pattern
-while this runs may stay.`,
+while this runs may stay.
+
+The leases of package fetch that match go first, also those without a record:
+what a client is loading at that moment, or has found not to be there, is not
+stored or remembered. They are not counted. If no record matches, they go
+without a question.`,
 		Example: `  wildkey rm 'user:42:session:*'
   wildkey rm --dry-run 'user:42:**'
   wildkey rm --yes 'user:42:**'`,
@@ -38,8 +44,11 @@ while this runs may stay.`,
 			return err
 		case dryRun && matching > 0:
 			return t.result(map[string]int{"would_delete": matching}, "would delete %s", records(matching))
-		case matching == 0:
+		case matching == 0 && dryRun:
 			return nothingMatches(pattern)
+		case matching == 0: // but it may be on its way, or be remembered not to be there
+			_, err := s.cache.DeleteMatch(ctx, pattern.Leases())
+			return cmp.Or(err, nothingMatches(pattern))
 		case !yes:
 			if err := t.confirm(ctx, fmt.Sprintf("Delete %s of namespace %s that match %s?",
 				records(matching), plain(t.namespace), pattern), "nothing was deleted"); err != nil {
@@ -50,7 +59,7 @@ while this runs may stay.`,
 		n := 0
 		err = s.watch(ctx, "delete", func(_ string, n int) { progress.add(n) })
 		if err == nil {
-			n, err = s.cache.DeleteMatch(ctx, pattern)
+			n, err = s.voids.DeleteMatch(ctx, pattern)
 		}
 		progress.end()
 		return t.changed("deleted", n, pattern, err)

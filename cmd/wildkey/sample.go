@@ -19,10 +19,13 @@ type sample struct {
 	entries int64 // in the indexes
 	taken   int64 // were looked up; all, if as many as entries
 	// Of all entries, by what those taken tell:
-	live    int64 // have a record
+	live    int64 // have a record, or are a lease that is there
+	leases  int64 // are such a lease
 	lasting int64 // have a record that never expires
-	bytes   int64 // is the memory of the records
+	bytes   int64 // is the memory of the records and leases
 }
+
+func (s sample) records() int64 { return s.live - s.leases }
 
 func (s sample) stale() int64 { return s.entries - s.live }
 
@@ -50,7 +53,7 @@ func (s *session) sample(ctx context.Context, layout wildkey.Layout, shards []in
 			}
 			return nil
 		})
-		var live, lasting, bytes int64
+		var live, leases, lasting, bytes int64
 		for i, usage := range memory {
 			if err := cmp.Or(left[i].Err(), usage.Err()); err != nil && err != redis.Nil {
 				return sum, fmt.Errorf("PTTL and MEMORY USAGE: %w", err)
@@ -59,13 +62,17 @@ func (s *session) sample(ctx context.Context, layout wildkey.Layout, shards []in
 				continue
 			}
 			live, bytes = live+1, bytes+usage.Val()
-			if left[i].Val() == -1 {
+			switch {
+			case isLease(taken[i]):
+				leases++
+			case left[i].Val() == -1:
 				lasting++
 			}
 		}
 		n := max(1, int64(len(taken)))
 		sum.entries, sum.taken = sum.entries+entries.Val(), sum.taken+int64(len(taken))
 		sum.live += entries.Val() * live / n
+		sum.leases += entries.Val() * leases / n
 		sum.lasting += entries.Val() * lasting / n
 		sum.bytes += int64(float64(entries.Val()) * float64(bytes) / float64(n))
 	}

@@ -16,12 +16,14 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/wildkey/wildkey"
+	"github.com/wildkey/wildkey/fetch"
 )
 
 // session is a connection to a server or a cluster, and the namespace there.
 type session struct {
 	client redis.UniversalClient
 	cache  *wildkey.Cache
+	voids  *fetch.Fetcher // writes and deletes as the cache does, and voids leases
 	layout wildkey.Layout
 	about  about
 	extra  []node // that go-redis does not know of
@@ -68,7 +70,8 @@ func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 		return nil, err
 	}
 	s.layout = s.cache.Layout()
-	return s, nil
+	s.voids, err = fetch.New(s.cache, fetch.Options{})
+	return s, err
 }
 
 // ask asks with HELLO, which no ACL forbids.

@@ -14,7 +14,8 @@ func (t *tool) sweepCommand() *cobra.Command {
 		Short: "Clear away the stale index entries, whose record has expired, was evicted or deleted by hand",
 		Long: `Clear away the stale index entries, whose record has expired, was evicted or
 deleted by hand. Puts of new records do this too, as the index grows: only a
-namespace to which few are put needs a sweep.`,
+namespace to which few are put needs a sweep. Leases that have ended leave such
+entries as records do.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
 			most, err := s.entries(ctx)

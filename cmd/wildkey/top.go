@@ -18,6 +18,7 @@ type namespaceRow struct {
 	Records       int64   `json:"records"` // an estimate where a sample was taken
 	Estimated     bool    `json:"estimated"`
 	Expiring      int64   `json:"expiring_records"`
+	Leases        int64   `json:"leases"`
 	Entries       int64   `json:"index_entries"`
 	StaleShare    float64 `json:"stale_share"`
 	RecordBytes   int64   `json:"record_bytes"`
@@ -29,9 +30,10 @@ func (t *tool) topCommand() *cobra.Command {
 		Use:   "top",
 		Short: "List all namespaces by the memory that they take",
 		Long: `List all namespaces by the memory that they take, with their shards, records,
-index entries and the share of these that is stale. It looks for indexes with
-SCAN, which goes through the whole keyspace, and looks up some 1,000 records of
-each namespace: a number with ~ is an estimate from these. A namespace that
+leases of package fetch, index entries and the share of these that is stale. It
+looks for indexes with SCAN, which goes through the whole keyspace, and looks up
+some 1,000 index entries of each namespace: a number with ~ is an estimate from
+these. The memory of leases is counted with that of records. A namespace that
 reshard is moving has a row for each number of shards.`,
 		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
@@ -40,7 +42,7 @@ reshard is moving has a row for each number of shards.`,
 				return err
 			}
 			headings := []string{
-				"NAMESPACE", "SHARDS", "SEGMENTS", "RECORDS", "EXPIRING", "INDEX ENTRIES", "STALE",
+				"NAMESPACE", "SHARDS", "SEGMENTS", "RECORDS", "EXPIRING", "LEASES", "INDEX ENTRIES", "STALE",
 				"RECORD MEMORY", "INDEX MEMORY",
 			}
 			return writeTable(t, rows, headings, func(row namespaceRow) []string {
@@ -50,7 +52,7 @@ reshard is moving has a row for each number of shards.`,
 				}
 				return []string{
 					plain(row.Namespace), number(row.Shards), number(row.ShardSegments),
-					about + number(row.Records), about + number(row.Expiring), number(row.Entries),
+					about + number(row.Records), about + number(row.Expiring), about + number(row.Leases), number(row.Entries),
 					about + percent(row.StaleShare), about + size(row.RecordBytes), "~" + size(row.IndexBytes),
 				}
 			})
@@ -85,7 +87,8 @@ func (s *session) weigh(ctx context.Context, namespace located) (namespaceRow, e
 	if err != nil {
 		return row, err
 	}
-	row.Records, row.Expiring, row.Entries = sample.live, sample.live-sample.lasting, sample.entries
+	row.Records, row.Expiring = sample.records(), sample.records()-sample.lasting
+	row.Leases, row.Entries = sample.leases, sample.entries
 	row.Estimated, row.StaleShare = sample.taken < sample.entries, sample.staleShare()
 	row.RecordBytes = sample.bytes
 	for _, shard := range namespace.indexed {

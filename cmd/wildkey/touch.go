@@ -10,8 +10,11 @@ import (
 func (t *tool) touchCommand() *cobra.Command {
 	var live ttl
 	command := &cobra.Command{
-		Use:                   "touch PATTERN (--ttl DURATION | --no-expiry)",
-		Short:                 "Give the records that match a new TTL",
+		Use:   "touch PATTERN (--ttl DURATION | --no-expiry)",
+		Short: "Give the records that match a new TTL",
+		Long: `Give the records that match a new TTL.
+
+No value changes, so no lease of package fetch is voided, and none is touched.`,
 		Example:               `  wildkey touch 'user:42:session:*' --ttl 48h`,
 		DisableFlagsInUseLine: true,
 		Args:                  cobra.ExactArgs(1),

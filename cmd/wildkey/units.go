@@ -25,6 +25,15 @@ func counted[T int | int64](n T, one, many string) string {
 
 func records[T int | int64](n T) string { return counted(n, "record", "records") }
 
+// andLeases returns what follows a number of records: how many leases there are beside
+// them, or nothing where there are none.
+func andLeases[T int | int64](n T) string {
+	if n == 0 {
+		return ""
+	}
+	return ", " + counted(n, "lease", "leases")
+}
+
 // size returns bytes in the largest unit that they fill.
 func size(bytes int64) string {
 	if bytes < 1<<10 {
