@@ -141,6 +141,24 @@ func (b *bench) figures() string {
 			}
 			c.missing = !ok
 		}},
+		{"a record that has expired, asked for by many at once, of several processes", "one load", func(c *collect) {
+			c.atMost("loads", 1)(b.value("fetch-crowd", nameFetch, loadsDone))
+		}},
+		{"a hit of a Fetcher", "what the Cache's Get costs; with RefreshAhead ≤ 1.01 round trips", func(c *collect) {
+			c.atMost("wall", 1.05)(b.ratio("fetch-hit", nameFetch, nameWildkey, wallUs))
+			c.atMost("allocations", 1.01)(b.ratio("fetch-hit", nameFetch, nameWildkey, allocs))
+			c.atMost("round trips", 1)(b.value("fetch-hit", nameFetch, tripsEach))
+			// Chance draws the hits that make a second one.
+			c.atMost("with RefreshAhead", 1.0149)(b.value("fetch-hit", nameAhead, tripsEach))
+		}},
+		{"put and delete through a Fetcher", "one round trip a call, as the Cache's", func(c *collect) {
+			for _, call := range []string{"put-1", "put-1-over", "put-10-over", "delete-1", "delete-10"} {
+				c.atMost(call, 1)(b.ratio("fetch-"+call, nameFetch, nameWildkey, trips))
+			}
+		}},
+		{"a miss of a Fetcher", "three round trips", func(c *collect) {
+			c.atMost("round trips", 3)(b.value("fetch-miss", nameFetch, tripsEach))
+		}},
 		{"puts after everything has expired", "≤ 5% of entries stale, ≤ 30% with as many live ones beside", func(c *collect) {
 			for _, ascending := range []bool{false, true} {
 				for _, beside := range []bool{false, true} {

@@ -23,23 +23,9 @@ func runGet(ctx context.Context, b *bench) error {
 	if err := load(ctx, deepKeys(4, 0, b.scale.base), putWildkey(cache)); err != nil {
 		return err
 	}
-	chance := rand.New(rand.NewPCG(1, 2)) // the same keys in every run
-	keys := make([]wildkey.Key, b.scale.gets)
-	for i := range keys {
-		keys[i] = deepKey(4, chance.IntN(b.scale.base))
-	}
+	keys := b.keysToGet()
 	names := redisNames(keys)
 	goRedis, gocache := newGoRedis(s), newGocache(s)
-	each := func(get func(ctx context.Context, i int) error) runner {
-		return func(ctx context.Context) (int, error) {
-			for i := range names {
-				if err := get(ctx, i); err != nil {
-					return i, err
-				}
-			}
-			return len(names), nil
-		}
-	}
 	if err := b.race(ctx, line{
 		name:    "get",
 		title:   "get of one record",
@@ -48,19 +34,19 @@ func runGet(ctx context.Context, b *bench) error {
 		// So close a race needs more rounds than others, and can afford them.
 		rounds: 4*b.rounds + 1,
 		contenders: []contender{
-			{name: nameWildkey, server: s, run: each(func(ctx context.Context, i int) error {
+			{name: nameWildkey, server: s, run: each(len(names), func(ctx context.Context, i int) error {
 				_, err := cache.Get(ctx, keys[i])
 				return err
 			})},
-			{name: nameGet, server: s, run: each(func(ctx context.Context, i int) error {
+			{name: nameGet, server: s, run: each(len(names), func(ctx context.Context, i int) error {
 				_, err := s.client.Get(ctx, names[i]).Bytes()
 				return err
 			})},
-			{name: nameGoRedis, server: s, run: each(func(ctx context.Context, i int) error {
+			{name: nameGoRedis, server: s, run: each(len(names), func(ctx context.Context, i int) error {
 				var value []byte
 				return goRedis.Get(ctx, names[i], &value)
 			})},
-			{name: nameGocache, server: s, run: each(func(ctx context.Context, i int) error {
+			{name: nameGocache, server: s, run: each(len(names), func(ctx context.Context, i int) error {
 				_, err := gocache.Get(ctx, names[i])
 				return err
 			})},
@@ -99,6 +85,28 @@ func runGet(ctx context.Context, b *bench) error {
 			})},
 		},
 	})
+}
+
+// keysToGet are those of the records read in a round, the same in every run.
+func (b *bench) keysToGet() []wildkey.Key {
+	chance := rand.New(rand.NewPCG(1, 2))
+	keys := make([]wildkey.Key, b.scale.gets)
+	for i := range keys {
+		keys[i] = deepKey(4, chance.IntN(b.scale.base))
+	}
+	return keys
+}
+
+// each gets n records, one after another.
+func each(n int, get func(ctx context.Context, i int) error) runner {
+	return func(ctx context.Context) (int, error) {
+		for i := range n {
+			if err := get(ctx, i); err != nil {
+				return i, err
+			}
+		}
+		return n, nil
+	}
 }
 
 // tenfold makes a round of what is too short for one.

@@ -49,9 +49,6 @@ func runPut(ctx context.Context, b *bench) error {
 	}
 
 	into := fmt.Sprintf("Into %s records.", thousands(b.scale.base))
-	old := func(round int) []wildkey.Key {
-		return slices.Collect(deepKeys(4, round*b.scale.puts%b.scale.base, b.scale.puts))
-	}
 	serial := b.scale.base // of the next record that is not there
 	fresh := func() roundKeys {
 		keys := freshKeys(4, serial, b.scale.puts)
@@ -67,13 +64,13 @@ func runPut(ctx context.Context, b *bench) error {
 		refill            bool
 	}{
 		{"put-1", "put of one new record", into + singlesNote, 1, slices.Concat(puts, singles), fresh(), false},
-		{"put-1-over", "put of one record over an old one", "", 1, slices.Concat(puts, singles), old, false},
+		{"put-1-over", "put of one record over an old one", "", 1, slices.Concat(puts, singles), b.oldKeys, false},
 		{"put-10", "put of 10 new records in one call", into + singlesNote, 10, slices.Concat(puts, singles), fresh(), false},
-		{"put-10-over", "put of 10 records over old ones in one call", "", 10, slices.Concat(puts, singles), old, false},
+		{"put-10-over", "put of 10 records over old ones in one call", "", 10, slices.Concat(puts, singles), b.oldKeys, false},
 		{"put-250", "put " + several + ", new", into, callRecords, puts, fresh(), false},
-		{"put-250-over", "put " + several + ", over old ones", "", callRecords, puts, old, false},
-		{"touch-250", "touch " + several, "", callRecords, touches, old, false},
-		{"delete-250", "delete " + several, "", callRecords, deletes, old, true},
+		{"put-250-over", "put " + several + ", over old ones", "", callRecords, puts, b.oldKeys, false},
+		{"touch-250", "touch " + several, "", callRecords, touches, b.oldKeys, false},
+		{"delete-250", "delete " + several, "", callRecords, deletes, b.oldKeys, true},
 	} {
 		line := line{name: l.name, title: l.title, note: l.note, metrics: opMetrics, records: b.scale.puts}
 		for _, w := range l.all {
@@ -136,6 +133,11 @@ type writing struct {
 
 // roundKeys are the keys of the records of a round.
 type roundKeys func(round int) []wildkey.Key
+
+// oldKeys are of records that are there from the beginning.
+func (b *bench) oldKeys(round int) []wildkey.Key {
+	return slices.Collect(deepKeys(4, round*b.scale.puts%b.scale.base, b.scale.puts))
+}
 
 // freshKeys returns new keys for each round, from the serial first on: the same
 // for all contenders.

@@ -103,3 +103,55 @@ func TestFill(t *testing.T) {
 		})
 	}
 }
+
+// TestFetch has the group run on few records, and holds what can be counted of it.
+func TestFetch(t *testing.T) {
+	redisserver.Each(t, func(t *testing.T, s *redisserver.Server) {
+		few := scales["quick"]
+		few.base, few.puts, few.gets = 200, 20, 20
+		b := &bench{program: s.Program, scale: few, rounds: 1}
+		t.Cleanup(b.stopServers)
+		if err := runFetch(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		const callers = crowdProcesses * crowdCallers
+		for _, want := range []struct {
+			line, name  string
+			of          metric
+			least, most float64
+		}{
+			{"fetch-crowd", nameFetch, loadsDone, 1, 1},
+			{"fetch-crowd", nameFetch, commandsEach, 1, 4},
+			{"fetch-crowd", nameUnleased, loadsDone, 2, callers},
+			{"fetch-crowd", nameOnce, loadsDone, 1, callers},
+			{"fetch-crowd", nameSingleflight, loadsDone, 1, callers},
+			{"fetch-miss", nameFetch, tripsEach, 3, 3},
+			{"fetch-miss", nameUnleased, tripsEach, 2, 2},
+			{"fetch-miss", nameOnce, commandsEach, 2, 2},
+			{"fetch-miss", nameSingleflight, commandsEach, 2, 2},
+			{"fetch-hit", nameFetch, tripsEach, 1, 1},
+			{"fetch-hit", nameAhead, tripsEach, 1, 2},
+			{"fetch-hit", nameWildkey, tripsEach, 1, 1},
+			{"fetch-hit", nameGet, tripsEach, 1, 1},
+			{"fetch-put-1", nameFetch, trips, 20, 20},
+			{"fetch-put-1-over", nameFetch, trips, 20, 20},
+			{"fetch-put-10-over", nameFetch, trips, 2, 2},
+			{"fetch-delete-1", nameFetch, trips, 20, 20},
+			{"fetch-delete-10", nameFetch, trips, 2, 2},
+		} {
+			if got, ok := b.value(want.line, want.name, want.of); !ok || got < want.least || got > want.most {
+				t.Errorf("%s of %s in %s: %v, not %v to %v", want.of.name, want.name, want.line, got, want.least, want.most)
+			}
+		}
+		for _, result := range b.results {
+			if rows := result.Rows; !strings.HasPrefix(rows[0].Name, nameWildkey) || len(rows) < 2 {
+				t.Errorf("%s has the rows %v", result.Line, rows)
+			}
+		}
+		for _, figure := range []string{"asked for by many", "a hit of", "put and delete through", "a miss of"} {
+			if !strings.Contains(b.figures(), figure) {
+				t.Errorf("the figures say nothing of %q", figure)
+			}
+		}
+	})
+}

@@ -43,6 +43,7 @@ var groups = []group{
 	{"memory", runMemory},
 	{"delete", runDelete},
 	{"lock", runLock},
+	{"fetch", runFetch},
 	{"night", runNight},
 	{"full", runFull},
 }

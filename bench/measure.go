@@ -18,19 +18,27 @@ type Sample struct {
 	Trips       int64         `json:"round_trips"`
 	Sent        int64         `json:"bytes_sent"`
 	Received    int64         `json:"bytes_received"`
-	Allocs      uint64        `json:"allocations"`            // of the whole Go process
-	LongestCall time.Duration `json:"longest_call_ns"`        // of a script; 0: none above slowlogThreshold
-	IndexBytes  float64       `json:"index_bytes,omitempty"`  // MEMORY USAGE of the indexes, a record
-	MemoryBytes float64       `json:"memory_bytes,omitempty"` // used_memory over that of the records alone, a record
-	Live        int           `json:"live,omitempty"`         // records that are there at the end
-	Entries     int           `json:"entries,omitempty"`      // of the index, at the end
-	Stale       float64       `json:"stale,omitempty"`        // the share of entries without a record, at the most
-	Found       float64       `json:"found,omitempty"`        // the share of live records that their user's pattern finds
+	Allocs      uint64        `json:"allocations"`              // of the whole Go process
+	LongestCall time.Duration `json:"longest_call_ns"`          // of a script; 0: none above slowlogThreshold
+	IndexBytes  float64       `json:"index_bytes,omitempty"`    // MEMORY USAGE of the indexes, a record
+	MemoryBytes float64       `json:"memory_bytes,omitempty"`   // used_memory over that of the records alone, a record
+	Live        int           `json:"live,omitempty"`           // records that are there at the end
+	Entries     int           `json:"entries,omitempty"`        // of the index, at the end
+	Stale       float64       `json:"stale,omitempty"`          // the share of entries without a record, at the most
+	Found       float64       `json:"found,omitempty"`          // the share of live records that their user's pattern finds
+	Commands    int64         `json:"commands,omitempty"`       // that the server has done, with what scripts call
+	Loads       int           `json:"loads,omitempty"`          // from where the records come from
+	WaitMedian  time.Duration `json:"wait_median_ns,omitempty"` // of the callers of a crowd
+	WaitP99     time.Duration `json:"wait_p99_ns,omitempty"`
 }
 
 // measure runs what is to be measured, against the server that it uses.
 func measure(ctx context.Context, s *server, run func(context.Context) (int, error)) (sample Sample, err error) {
 	if err := s.control.Do(ctx, "SLOWLOG", "RESET").Err(); err != nil {
+		return sample, err
+	}
+	commands, err := s.commands(ctx)
+	if err != nil {
 		return sample, err
 	}
 	runtime.GC() // nobody pays for another's garbage
@@ -57,6 +65,11 @@ func measure(ctx context.Context, s *server, run func(context.Context) (int, err
 		return sample, err
 	}
 	sample.ServerCPU = cpuAfter - cpu
+	commandsAfter, err := s.commands(ctx)
+	if err != nil {
+		return sample, err
+	}
+	sample.Commands = commandsAfter - commands
 	sample.LongestCall, err = s.longestCall(ctx)
 	return sample, err
 }
@@ -84,6 +97,25 @@ func (s *server) info(ctx context.Context, section, field string) (float64, erro
 		return 0, fmt.Errorf("INFO %s has no %s", section, field)
 	}
 	return strconv.ParseFloat(found[1], 64)
+}
+
+// commands is how many the server has done, but for INFO, with which it is asked.
+func (s *server) commands(ctx context.Context) (total int64, err error) {
+	text, err := s.control.Info(ctx, "commandstats").Result()
+	if err != nil {
+		return 0, err
+	}
+	for _, found := range regexp.MustCompile(`(?m)^cmdstat_([^:]+):calls=(\d+)`).FindAllStringSubmatch(text, -1) {
+		if found[1] == "info" {
+			continue
+		}
+		calls, err := strconv.ParseInt(found[2], 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		total += calls
+	}
+	return total, nil
 }
 
 // longestCall is that of a script since the last SLOWLOG RESET.

@@ -41,6 +41,12 @@ const (
 	nameNames      = "SCAN MATCH (COUNT 1000)"
 	namePexpire    = "PEXPIRE, a pipeline, not atomic"
 	nameUnlinkZrem = "UNLINK + ZREM, a pipeline, not atomic"
+
+	nameFetch        = "Wildkey, fetch"
+	nameAhead        = "Wildkey, fetch with RefreshAhead"
+	nameUnleased     = "Wildkey, Get, load and Put"
+	nameOnce         = "go-redis/cache v9, Once"
+	nameSingleflight = "singleflight around GET, load and SET"
 )
 
 // Every record of every contender has this life.

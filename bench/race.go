@@ -25,6 +25,7 @@ type contender struct {
 	server  *server
 	prepare func(context.Context) error
 	run     func(context.Context) (records int, err error)
+	tell    func(*Sample) // adds to the sample of a round what run alone knows
 }
 
 // race measures the contenders in turn, A, B, C, A, B, C, so that a slow spell
@@ -55,6 +56,9 @@ func (b *bench) race(ctx context.Context, l line) error {
 			}
 			if err != nil {
 				return fmt.Errorf("%s: %s: %w", l.name, contender.name, err)
+			}
+			if contender.tell != nil {
+				contender.tell(&sample)
 			}
 			if round > 0 {
 				result.Rows[i].Samples = append(result.Rows[i].Samples, sample)

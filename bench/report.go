@@ -20,10 +20,10 @@ func (b *bench) write(dir string) error {
 	}
 	var text strings.Builder
 	fmt.Fprintf(&text, "# Benchmark results\n\nWritten by `go run .` in `bench/`: %s.\n%s\n\n", b.settings, b.machine())
-	text.WriteString("Every line is measured round by round, one contender after the other, with one client and one connection. A cell is the\n" +
-		"median of the rounds, the least and the most in brackets, and, after ×, the median against Wildkey's. Records have values\n" +
-		"of 128 bytes, keys of 45 bytes encoded and a TTL of a day. Server CPU is user and system time of the whole process, by\n" +
-		"INFO; bytes and round trips are counted at the client's connection.\n\n")
+	text.WriteString("Every line is measured round by round, one contender after the other, with one client and one connection where its\n" +
+		"note says nothing else. A cell is the median of the rounds, the least and the most in brackets, and, after ×, the\n" +
+		"median against Wildkey's. Records have values of 128 bytes, keys of 45 bytes encoded and a TTL of a day. Server CPU is\n" +
+		"user and system time of the whole process, by INFO; bytes and round trips are counted at the client's connection.\n\n")
 	if b.before != "" {
 		text.WriteString("“Before” stands for the scripts of -before, called by the same Go code.\n\n")
 	}

@@ -49,9 +49,15 @@ var (
 	indexEntries = metric{"index entries", func(s Sample) float64 { return ofIndex(s, float64(s.Entries)) }}
 	stalePercent = metric{"stale entries, %", func(s Sample) float64 { return ofIndex(s, 100*s.Stale) }}
 	foundPercent = metric{"found by their user, %", func(s Sample) float64 { return ofIndex(s, 100*s.Found) }}
+	commandsEach = metric{"commands a record", func(s Sample) float64 { return float64(s.Commands) / float64(s.Records) }}
+	tripsEach    = metric{"round trips a record", func(s Sample) float64 { return float64(s.Trips) / float64(s.Records) }}
+	loadsDone    = metric{"loads", func(s Sample) float64 { return float64(s.Loads) }}
+	waitMedianMs = metric{"wait, ms, median", func(s Sample) float64 { return ms(s.WaitMedian) }}
+	waitP99Ms    = metric{"wait, ms, 99th percentile", func(s Sample) float64 { return ms(s.WaitP99) }}
 	knownMetrics = []metric{
 		wallMs, wallUs, cpuUs, cpuMs, trips, sent, received, allocs, longestMs, indexBytes, memoryBytes,
 		putsDone, liveRecs, indexEntries, stalePercent, foundPercent,
+		commandsEach, tripsEach, loadsDone, waitMedianMs, waitP99Ms,
 	}
 
 	matchMetrics = []metric{wallMs, cpuUs, trips, sent, received, longestMs}

@@ -39,9 +39,14 @@ func startServer(program redisserver.Program, options ...string) (*server, error
 // attach makes the clients of a server that runs.
 func attach(running *redisserver.Server) *server {
 	s := &server{wire: new(wire), running: running}
-	s.client = redis.NewClient(&redis.Options{Addr: running.Addr, Dialer: s.wire.dial, ReadTimeout: time.Minute})
+	s.client = s.anotherClient()
 	s.control = redis.NewClient(&redis.Options{Addr: running.Addr, ReadTimeout: time.Minute})
 	return s
+}
+
+// anotherClient returns one that is measured as the first is. Who has it closes it.
+func (s *server) anotherClient() *redis.Client {
+	return redis.NewClient(&redis.Options{Addr: s.running.Addr, Dialer: s.wire.dial, ReadTimeout: time.Minute})
 }
 
 func (s *server) stop() {
