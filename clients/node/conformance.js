@@ -9,7 +9,18 @@ import { isDeepStrictEqual } from 'node:util'
 
 import { createClient, RESP_TYPES } from 'redis'
 
-import { ConditionError, ScriptError, Wildkey, decodeKey, encodeKey, hashTag, patternTerms, shard } from './wildkey.js'
+import {
+  ConditionError,
+  Lease,
+  Leases,
+  ScriptError,
+  Wildkey,
+  decodeKey,
+  encodeKey,
+  hashTag,
+  patternTerms,
+  shard,
+} from './wildkey.js'
 
 async function checkVectors(client, path) {
   const vectors = JSON.parse(readFileSync(path, 'utf8'))
@@ -39,6 +50,28 @@ async function checkVectors(client, path) {
     const got = shard(row.segments.map(bytes), row.shards, row.leading)
     expect(row.shard, got, row)
     expect(row.tag, hashTag(bytes(row.namespace), got, row.shards, row.leading), row)
+  }
+
+  for (const row of vectors.leases) {
+    const { shards, leading: shardSegments } = row
+    const cache = new Wildkey(client, { namespace: bytes(row.namespace), shards, shardSegments })
+    expect(row.lease, cache.leaseName(row.segments.map(bytes)), row)
+  }
+  for (const { text, terms } of vectors.lease_patterns) expect(terms, patternTerms(new Leases(text)), text)
+  for (const { call, operations, keys, arguments: args } of vectors.lease_calls) {
+    const cache = new Wildkey(client, { namespace: 'app' })
+    const sent = []
+    cache.call = async (script, keys, args) => {
+      sent.push([script, ...keys, ...args].map((word) => latin1(Buffer.from(word))))
+      return 0
+    }
+    await cache.apply(
+      ...operations.map(({ op, lease, segments, ttl, condition, value }) => {
+        const key = segments.map(bytes)
+        return { op, key: lease ? new Lease(key) : key, ttl: Number(ttl), condition, value }
+      }),
+    )
+    expect([['put', ...keys, ...args]], sent, call)
   }
 
   const cache = new Wildkey(client)
@@ -82,14 +115,17 @@ async function* runLines(client, namespace, pageLimit, preloaded) {
     preloaded: Boolean(preloaded),
     pageLimit: Number(pageLimit),
   })
+  const keyOf = (word) => (word.startsWith('!') ? new Lease(decodeKey(word.slice(1))) : decodeKey(word))
+  const patternOf = (word) => (word.startsWith('!') ? new Leases(word.slice(1)) : word)
   const time = (word) => (/^-?[0-9]+$/.test(word) ? Number(word) : word)
   const test = (word) => word && Buffer.concat([Buffer.from(word[0]), percentDecode(word.slice(1))])
+  /** @returns {any} */
   const operation = (op, key, ...words) => {
     if (op === 'put' || op === 'touch') {
       const [ttl, condition, value = ''] = words
-      return { op, key: decodeKey(key), ttl: time(ttl), condition: test(condition), value: percentDecode(value) }
+      return { op, key: keyOf(key), ttl: time(ttl), condition: test(condition), value: percentDecode(value) }
     }
-    return { op, key: decodeKey(key), condition: test(words[0]) }
+    return { op, key: keyOf(key), condition: test(words[0]) }
   }
   const equals = (value) => (value === null ? 'none' : `=${percentEncode(value)}`)
   const verbs = {
@@ -101,36 +137,36 @@ async function* runLines(client, namespace, pageLimit, preloaded) {
       yield await cache.apply(...words.join(' ').split(';').map((one) => operation(...one.split(' '))))
     },
     async *get(key) {
-      yield equals(await cache.get(decodeKey(key)))
+      yield equals(await cache.get(keyOf(key)))
     },
     async *take(key) {
-      yield equals(await cache.take(decodeKey(key)))
+      yield equals(await cache.take(keyOf(key)))
     },
     async *delete(...keys) {
-      yield await cache.delete(...keys.map(decodeKey))
+      yield await cache.delete(...keys.map(keyOf))
     },
     async *touch(ttl, ...keys) {
-      yield await cache.touch(time(ttl), ...keys.map(decodeKey))
+      yield await cache.touch(time(ttl), ...keys.map(keyOf))
     },
     async *match(pattern) {
       for await (const { key, value } of cache.match(pattern)) yield encodeKey(key) + equals(value)
       yield 'end'
     },
     async *records(pattern) {
-      for await (const { key, value, ttl } of cache.matchRecords(pattern)) {
+      for await (const { key, value, ttl } of cache.match(pattern, { withTtl: true })) {
         yield `${encodeKey(key)}${equals(value)} ${ttl}`
       }
       yield 'end'
     },
     async *keys(pattern) {
-      for await (const key of cache.matchKeys(pattern)) yield encodeKey(key)
+      for await (const key of cache.matchKeys(patternOf(pattern))) yield encodeKey(key)
       yield 'end'
     },
     async *count(pattern) {
-      yield await cache.count(pattern)
+      yield await cache.count(patternOf(pattern))
     },
     async *'delete-match'(pattern) {
-      yield await cache.deleteMatch(pattern)
+      yield await cache.deleteMatch(patternOf(pattern))
     },
     async *'touch-match'(ttl, pattern) {
       yield await cache.touchMatch(time(ttl), pattern)
@@ -154,7 +190,7 @@ async function* runLines(client, namespace, pageLimit, preloaded) {
 }
 
 const [, , mode, ...args] = process.argv
-const client = createClient({ url: process.env.REDIS_URL, RESP: Number(process.env.REDIS_RESP ?? 3) })
+const client = createClient({ url: process.env.REDIS_URL, RESP: process.env.REDIS_RESP === '2' ? 2 : 3 })
 await client.connect()
 if (mode === 'vectors') {
   const failures = await checkVectors(client, ...args)

@@ -16,6 +16,7 @@ from_vectors() {
 	eval "$code"
 }
 
+# shellcheck disable=SC2016 # It is for jq, as are those below.
 forms='
 	def digit: . as $n | "0123456789ABCDEF"[$n:$n + 1];
 	def hex: (. / 16 | floor | digit) + (. % 16 | digit);
@@ -76,6 +77,16 @@ tag() { # NAMESPACE SHARD SHARDS LEADING TAG
 		"$(WILDKEY_NAMESPACE=$1 WILDKEY_SHARD=$2 WILDKEY_SHARDS=$3 WILDKEY_SHARD_SEGMENTS=$4 wildkey tag)"
 }
 
+lease() { # NAMESPACE SHARD SHARDS LEADING KEY LEASE
+	expect "the lease of $*" "$6" \
+		"$(WILDKEY_NAMESPACE=$1 WILDKEY_SHARD=$2 WILDKEY_SHARDS=$3 WILDKEY_SHARD_SEGMENTS=$4 wildkey lease "$5")"
+}
+
+lease_call() { # CALL OPERATIONS WANT
+	got=$(printf '%s\n' "$2" | WILDKEY_NAMESPACE=app WILDKEY_SCRIPTS=$echoing wildkey apply 2>&1)
+	expect "$1" "wildkey.sh: put.lua: $3" "$got"
+}
+
 command() { # CASE VERB WORDS WANT
 	name=$1 verb=$2 words=$3 want=$4
 	case $verb in
@@ -90,17 +101,32 @@ command() { # CASE VERB WORDS WANT
 	expect "$name: $verb $words" "$want" "$got"
 }
 
+# shellcheck disable=SC2016
 vectors() {
 	file=$1
 	# What holds a NUL cannot be an argument. A key with one is written encoded, and encode and decode take any byte.
 	from_vectors '.keys[] | @sh "bytes \(.segments | join("") | octal) \(.encoded | split(":") | join(""))"'
 	from_vectors '.keys[] | select(.segments | join("") | test("\u0000") | not) | @sh "key \(.encoded) \(.segments)"'
 	from_vectors '.refused_segments[] | select(join("") | test("\u0000") | not) | @sh "expect_refused key \(.)"'
-	from_vectors '.refused_encoded[] | select(test("\u0000") | not) | @sh "expect_refused get \(.)"'
+	# What begins with a ! names leases in a shell, where nothing but text can.
+	from_vectors '.refused_encoded[] | select(test("\u0000|^!.") | not) | @sh "expect_refused get \(.)"'
 	from_vectors '.patterns[] | @sh "terms \(.text) \(.terms | join("\n"))"'
-	from_vectors '.refused_patterns[] | select(test("\u0000") | not) | @sh "expect_refused keys \(.)"'
+	from_vectors '.refused_patterns[] | select(test("\u0000|^!.") | not) | @sh "expect_refused keys \(.)"'
 	from_vectors '.shards[] | @sh "shard \(.shards) \(.leading) \(.segments | map(encoded) | join(":")) \(.shard)"'
 	from_vectors '.shards[] | @sh "tag \(.namespace) \(.shard) \(.shards) \(.leading) \(.tag)"'
+
+	from_vectors '.leases[]
+		| @sh "lease \(.namespace) \(.shard) \(.shards) \(.leading) \(.segments | map(encoded) | join(":")) \(.lease)"'
+	from_vectors '.lease_patterns[] | @sh "terms \("!" + .text) \(.terms | join("\n"))"'
+	# A put.lua that replies with what it was sent, which is no number and so in the complaint.
+	echoing=$(mktemp -d)
+	trap 'rm -rf "$echoing"' EXIT
+	echo 'return { KEYS, ARGV }' >"$echoing/put.lua"
+	(cd "$echoing" && sha1sum put.lua >SHA1SUMS)
+	from_vectors '.lease_calls[] | (.operations | map([.op, (if .lease then "!" else "" end)
+			+ (.segments | map(encoded) | join(":")), .ttl // empty, .condition[:1] + (.condition[1:] | encoded),
+			(.value // empty | encoded)] | join(" ")) | join("\n")) as $operations
+		| @sh "lease_call \(.call) \($operations) \([.keys, .arguments] | reply(""))"'
 
 	if [ "$(redis-cli -u "$REDIS_URL" DBSIZE)" != 0 ]; then
 		echo 'the server of REDIS_URL is not empty, and the calls begin with FLUSHALL' >&2
@@ -111,13 +137,6 @@ vectors() {
 	[ "$failures" = 0 ]
 }
 
-on_index() { # PATTERN wildkey.sh's arguments
-	found_keys=$(wildkey index "$1" </dev/null) || return
-	shift
-	numbers=$(printf '%s\n' "$found_keys" | xargs -r -n 250 sh "$here/wildkey.sh" "$@") || return 2
-	printf '%s\n' "$numbers" | awk '{ n += $1 } END { print n + 0 }'
-}
-
 lines() {
 	WILDKEY_NAMESPACE=$(printf '%s' "$1" | wildkey decode) WILDKEY_PAGE_LIMIT=$2
 	WILDKEY_PRELOADED=$((${3:+1} + 0))
@@ -125,12 +144,14 @@ lines() {
 	found=$(mktemp)
 	trap 'rm -f "$found"' EXIT
 	while read -r verb words; do
+		# shellcheck disable=SC2086 # It is to be split.
 		set -- $words
 		case $verb in
-		put) printf '%s' "${4-}" | wildkey decode | wildkey put "$1" "$2" "$3" ;;
+		put)
+			if [ $# -gt 3 ]; then printf '%s' "$4" | wildkey decode | wildkey put "$1" "$2" "$3"
+			else wildkey put "$1" "$2" "$3" --empty; fi
+			;;
 		apply) printf '%s\n' "$words" | tr ';' '\n' | wildkey apply ;;
-		delete-match) on_index "$1" delete ;;
-		touch-match) on_index "$2" touch "$1" ;;
 		*) wildkey "$verb" "$@" </dev/null ;;
 		esac >"$found" 2>/dev/null
 		case $?:$verb in
@@ -142,7 +163,7 @@ lines() {
 		0:get | 0:take) printf '=%s\n' "$(wildkey encode <"$found")" ;;
 		0:match) sed 's/ /=/' "$found" && echo end ;;
 		0:records) sed 's/ \(.*\) \(.*\)/=\2 \1/' "$found" && echo end ;;
-		0:keys) cat "$found" && echo end ;;
+		0:keys) sed 's/^!//' "$found" && echo end ;;
 		*) cat "$found" ;;
 		esac
 	done

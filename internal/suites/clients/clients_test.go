@@ -56,7 +56,7 @@ var otherClients = []otherClient{
 	},
 	{
 		"shell",
-		[]string{"sh", "-c", "command -v redis-cli && command -v jq && command -v iconv && command -v gzip"},
+		[]string{"sh", "-c", "command -v redis-cli && command -v jq && command -v iconv"},
 		[]string{"sh", "clients/shell/conformance.sh"},
 	},
 }
@@ -119,18 +119,24 @@ func (c otherClient) start(b *backend.Backend, input string, args ...string) (st
 // preludes begin a program in the language of a client: its client is
 // connected to the server of REDIS_URL.
 var preludes = map[string]string{
-	"python": "import heapq, os, redis\nfrom wildkey import *\nclient = redis.Redis.from_url(os.environ['REDIS_URL'])\n",
+	"python": "import os, redis\nfrom datetime import timedelta\nfrom wildkey import *\nclient = redis.Redis.from_url(os.environ['REDIS_URL'])\n",
 	"node": "import { createClient } from 'redis'\nimport { encodeKey, equal, shard, Wildkey } from './wildkey.js'\n" +
 		"const client = await createClient({ url: process.env.REDIS_URL }).connect()\n",
 }
 
-// interpret runs the code behind its prelude, beside the client.
-func (c otherClient) interpret(b *backend.Backend, code string) (string, error) {
+// program returns the code behind its prelude as a command to run, beside the client.
+func (c otherClient) program(code string) *exec.Cmd {
 	interpreter := map[string][]string{
 		"python": {"python3", "-c"}, "node": {"node", "--input-type=module", "-e"}, "shell": {"sh", "-euc"},
 	}[c.name]
 	command := c.command(append(interpreter, preludes[c.name]+code)...)
 	command.Dir = module.Path("clients/" + c.name)
+	return command
+}
+
+// interpret runs the code on a server.
+func (c otherClient) interpret(b *backend.Backend, code string) (string, error) {
+	command := c.program(code)
 	command.Env = append(os.Environ(), "REDIS_URL=redis://"+b.Server.Addr, "PYTHONDONTWRITEBYTECODE=1")
 	output, err := command.CombinedOutput()
 	return string(output), err
@@ -246,6 +252,14 @@ func TestClientsAcrossLanguages(t *testing.T) {
 		{"apply put new:3 never * 3;put new:4 never * 4", "2"}, {"count new:*", "3"}, {"touch-match 3600000 new:*", "3"},
 		{"delete-match new:*", "3"}, {"delete-match new:*", "0"}, {"touch-match 3600000 new:*", "0"},
 		{"touch-match 3600000 user:42:session:*", "2"}, {"touch-match never user:42", "1"},
+		// A loader of user:7, another one, and an invalidation of all users while user:8 is loaded.
+		{"apply check user:7 -;put !user:7 3600000 - token", "0"}, {"get !user:7", "=token"}, {"get user:7", "none"},
+		{"apply check user:7 -;put !user:7 3600000 - other", "-2"}, {"keys !user:*", "user:7\nend"}, {"keys user:7", "end"},
+		{"apply delete !user:7 =other;put user:7 3600000 - late", "-1"},
+		{"apply delete !user:7 =token;put user:7 3600000 - Ann", "1"}, {"get !user:7", "none"},
+		{"apply check user:7 -;put !user:7 3600000 - token", "-1"}, {"apply put !user:8 3600000 - token", "0"},
+		{"count !**", "1"}, {"delete-match !user:*", "0"}, {"count !**", "0"}, {"delete user:7", "1"},
+		{"apply delete !user:8 =token;put user:8 3600000 - late", "-1"}, {"apply put !!a never * v", "refused"},
 		{"put a::b never * v", "refused"}, {"get %41", "refused"}, {"match a::b", "refused"}, {"delete a b*", "refused"},
 		{"put a 0 * v", "refused"}, {"put a -1 * v", "refused"}, {"touch 0 user:42", "refused"}, {"touch keep user:42", "refused"},
 		{"touch-match 0 **", "refused"}, {"apply touch user:42 0", "refused"}, {"take a::b", "refused"},
@@ -393,15 +407,24 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 			Key: keys[0], TTL: ttlOf(words[1]), If: conditionOf(words[2]), Value: bytesOf(strings.Join(words[3:], "")),
 		})
 	}
+	// A ! before a key names its lease.
+	onLease := func(words []string, opOf func(words []string) wildkey.Op) wildkey.Op {
+		if key, ok := strings.CutPrefix(words[0], "!"); ok {
+			return opOf(slices.Concat([]string{key}, words[1:])).OnLease()
+		}
+		return opOf(words)
+	}
 	operations := map[string]func(words []string) wildkey.Op{
-		"put": putOf,
+		"put": func(words []string) wildkey.Op { return onLease(words, putOf) },
 		"touch": func(words []string) wildkey.Op {
 			keys, _ := keysOf(words[:1])
 			return wildkey.OpTouch(keys[0], ttlOf(words[1])).If(conditionOf(append(words, "*")[2]))
 		},
 		"delete": func(words []string) wildkey.Op {
-			keys, _ := keysOf(words[:1])
-			return wildkey.OpDelete(keys[0]).If(conditionOf(append(words, "*")[1]))
+			return onLease(words, func(words []string) wildkey.Op {
+				keys, _ := keysOf(words[:1])
+				return wildkey.OpDelete(keys[0]).If(conditionOf(append(words, "*")[1]))
+			})
 		},
 		"check": func(words []string) wildkey.Op {
 			keys, _ := keysOf(words[:1])
@@ -416,9 +439,13 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 		return verb(keys)
 	}
 	onPattern := func(text string, verb func(pattern wildkey.Pattern) (any, error)) (any, error) {
+		text, leases := strings.CutPrefix(text, "!")
 		pattern, err := wildkey.ParsePattern(text)
 		if err != nil {
 			return nil, err
+		}
+		if leases {
+			pattern = pattern.Leases()
 		}
 		return verb(pattern)
 	}
@@ -440,6 +467,15 @@ func runLines(t *testing.T, b *backend.Backend, lines string) string {
 			return n, err
 		},
 		"get": func(words []string) (any, error) {
+			if strings.HasPrefix(words[0], "!") {
+				return onPattern(words[0], func(pattern wildkey.Pattern) (any, error) {
+					found, err := cache.Collect(ctx, pattern)
+					if len(found) == 0 {
+						return nil, cmp.Or(err, wildkey.ErrNotFound)
+					}
+					return "=" + wildkey.K(found[0].Value).String(), err
+				})
+			}
 			return onKeys(words, func(keys []wildkey.Key) (any, error) {
 				value, err := cache.Get(ctx, keys[0])
 				return "=" + wildkey.K(value).String(), err
@@ -543,8 +579,7 @@ func TestClientsShards(t *testing.T) {
 		"node":   {"js", "console.log(found.length, found.length)\nclient.destroy()\n"},
 		"shell":  {"sh", "echo 1 1\n"},
 	} {
-		// That one works on one shard.
-		blocks := slices.DeleteFunc(page.Code(t, "clients/README.md", example.language), deletesByPattern)
+		blocks := page.Code(t, "clients/README.md", example.language)
 		c := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == name })]
 		t.Run(name, func(t *testing.T) {
 			c.require(t)
@@ -563,48 +598,42 @@ func TestClientsShards(t *testing.T) {
 	}
 }
 
-func deletesByPattern(code string) bool { return strings.Contains(code, " index ") }
-
-// TestShellDeletesByPattern runs what clients/README.md has for it.
-func TestShellDeletesByPattern(t *testing.T) {
-	shell := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == "shell" })]
-	shell.require(t)
-	blocks := page.Code(t, "clients/README.md", "sh")
-	blocks = blocks[slices.IndexFunc(blocks, deletesByPattern):][:1]
-	onOneServer(t, func(t *testing.T, b *backend.Backend) {
-		cache := b.Cache(t, wildkey.Options{Namespace: "cache"})
-		for n := range 260 { // more than go into one call
-			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("user", 42, "session", n), "v")))
-		}
-		backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K("user", 42), "v"), backend.Rec(wildkey.K("user", 420, "session", 1), "v")))
-		b.Do(t, "DEL", "{cache}:user:42:session:7")
-		for _, want := range []string{"249\n10\n", ""} {
-			if output, err := shell.interpret(b, blocks[0]); err != nil || output != want {
-				t.Errorf("it prints %q, %v, want %q", output, err, want)
-			}
-		}
-		backend.WantAll(t, cache, "**", "user:42=v", "user:420:session:1=v")
-	})
-}
-
 // TestClientsCluster has the Python client, which alone is told to, work on a
 // cluster whose nodes have the shards.
 func TestClientsCluster(t *testing.T) {
 	python := otherClients[0]
 	python.require(t)
 	const script = `
-import sys, redis
+import asyncio, sys, redis, redis.asyncio
+from datetime import timedelta
+import wildkey.asyncio
 from wildkey import *
+
 host, port = sys.argv[1].split(":")
-client = redis.RedisCluster(host=host, port=int(port))
-caches = [Wildkey(client, "app", shard=n, shards=8) for n in range(8)]
-for i in range(20):
-    caches[shard((i,), 8, 1)].put(Record((i,), str(i), ttl=60_000))
-for cache in caches:
-    for key, value in cache.match("*"):
-        assert cache.get(key) == value and cache.touch(NO_EXPIRY, key) == 1
-        print(value.decode())
-assert caches[shard((7,), 8, 1)].delete((7,)) == 1
+cache = Wildkey(redis.RedisCluster(host=host, port=int(port)), "app", ttl=timedelta(minutes=1), shards=8)
+cache.load()
+assert cache.put_each(Record((i,), str(i)) for i in range(20)).done == 20
+for entry in cache.match("*"):
+    assert cache.get(entry.key) == entry.value and cache.touch(NO_EXPIRY, entry.key) == 1
+    print(entry.value.decode())
+assert cache.delete((7,)) == 1
+assert Fetcher(cache).get(("fetched",), lambda: "v") == b"v" and cache.take(("fetched",)) == b"v"
+
+async def main():
+    client = redis.asyncio.RedisCluster(host=host, port=int(port))
+    cache = wildkey.asyncio.Wildkey(client, "app", ttl=timedelta(minutes=1), shards=8)
+    await cache.load()
+    found = [entry async for entry in cache.match("*", with_ttl=True)]
+    assert len(found) == 19 and all(entry.ttl is NO_EXPIRY for entry in found)
+    assert await cache.get_many(*((i,) for i in range(20))) == [None if i == 7 else b"%d" % i for i in range(20)]
+    await cache.put(Record(("asyncio",), "v"))
+    assert await cache.delete(("asyncio",)) == 1
+    fetcher = wildkey.asyncio.Fetcher(cache)
+    assert await fetcher.get(("fetched",), lambda: "v") == b"v" and await fetcher.delete_match("**") == 20
+    await cache.put_each([Record((i,), "v") for i in range(19)])
+    await client.close()
+
+asyncio.run(main())
 `
 	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
 		command := python.command("python3", "-c", script, cluster.Nodes[0].Addr)
@@ -755,73 +784,6 @@ client.destroy()
 		if value := b.Client.Get(ctx, "{test}:%F0%9F%94%91").Val(); value != "\U0001f512" {
 			t.Errorf("the record of a whole character is %q", value)
 		}
-	})
-}
-
-// TestShellStatus holds the exit statuses of wildkey.sh against what its head
-// says of them: 1 is no value or a condition that fails, and nothing else is.
-func TestShellStatus(t *testing.T) {
-	shell := otherClients[slices.IndexFunc(otherClients, func(c otherClient) bool { return c.name == "shell" })]
-	shell.require(t)
-	onOneServer(t, func(t *testing.T, b *backend.Backend) {
-		check := func(want int, code string) {
-			t.Helper()
-			output, err := shell.interpret(b, code)
-			got := 0
-			if exit := new(exec.ExitError); errors.As(err, &exit) {
-				got = exit.ExitCode()
-			} else {
-				backend.Must(t, err)
-			}
-			said := strings.Contains("\n"+output, "\nwildkey.sh: ")
-			if got != want || said != (want > 1) {
-				t.Errorf("%s: status %d, want %d, and a reason above 1\n%s", code, got, want, output)
-			}
-		}
-
-		// A redis-cli that fails at SCRIPT LOAD, as when the server has gone away since the call before, or always.
-		redisCLI, err := exec.LookPath("redis-cli")
-		backend.Must(t, err)
-		away := t.TempDir()
-		failing := "#!/bin/sh\ncase $* in *\"$FAIL\"*) exit 1 ;; esac\nexec " + redisCLI + " \"$@\"\n"
-		backend.Must(t, os.WriteFile(filepath.Join(away, "redis-cli"), []byte(failing), 0o777))
-		check(3, "export FAIL='SCRIPT LOAD' PATH="+away+":$PATH; echo x | ./wildkey.sh put a never")
-		check(3, "export FAIL= PATH="+away+":$PATH; ./wildkey.sh get a")
-		for _, command := range []string{"load", "put a never", "get a", "delete a", "touch never a", "match a"} {
-			check(3, "export REDIS_URL=redis://127.0.0.1:1; echo x | ./wildkey.sh "+command)
-		}
-		check(2, "WILDKEY_SCRIPTS=/nowhere ./wildkey.sh load")
-
-		check(1, "./wildkey.sh get a")
-		check(0, "printf '' | ./wildkey.sh put a never")
-		check(0, "printf old | ./wildkey.sh put a never =")
-		for _, condition := range []string{`=x"y`, "=o ld", "=old%0", "=%6Fld", "=old:", "=old\n", "old", ""} {
-			check(2, fmt.Sprintf("echo new | ./wildkey.sh put a never '%s'", condition))
-		}
-		check(2, `echo new | ./wildkey.sh put a never "=x'y"`)
-		for _, condition := range []string{"=older", "=", "-"} {
-			check(1, "echo new | ./wildkey.sh put a never "+condition)
-		}
-		check(0, "[ $(./wildkey.sh get a) = old ]")
-		for _, shard := range []string{`\"`, "-1", "01", "8", "''", "9999999999999999"} {
-			check(2, "echo new | WILDKEY_SHARDS=8 WILDKEY_SHARD="+shard+" ./wildkey.sh put a never")
-		}
-		for _, ttl := range []string{"0", "-1", "01", "1.5", "ever", "9999999999999999"} {
-			check(2, "echo new | ./wildkey.sh put a "+ttl)
-			check(2, "./wildkey.sh touch "+ttl+" a")
-		}
-		check(2, "./wildkey.sh touch keep a")
-		check(1, "echo new | ./wildkey.sh put nobody keep")
-		check(1, "./wildkey.sh take nobody")
-		check(1, "echo check a - | ./wildkey.sh apply")
-		check(0, "[ $(printf 'check nobody -\ntouch a never\n' | ./wildkey.sh apply) = 1 ]")
-		check(2, "echo put a never | ./wildkey.sh apply")
-		check(2, "printf 'delete a\ndelete a\n' | ./wildkey.sh apply")
-
-		for _, numbers := range []string{"8 0", "0 1", "8 -1", "8 01", "8 x", "'' 1", "8 ''", "8 99999999999999999999"} {
-			check(2, "./wildkey.sh shard "+numbers+" a")
-		}
-		check(0, "[ $(./wildkey.sh shard 16384 9 user:42) -lt 16384 ]")
 	})
 }
 

@@ -25,13 +25,16 @@ const vectorsPath = "scripts/testdata/vectors.json" // from the root of the modu
 // vectors is what scripts/testdata/vectors.json holds, for the tests of every
 // language. clients/README.md says how to read it.
 type vectors struct {
-	Keys            []keyVector     `json:"keys"`
-	RefusedSegments [][]byteString  `json:"refused_segments"`
-	RefusedEncoded  []byteString    `json:"refused_encoded"`
-	Patterns        []patternVector `json:"patterns"`
-	RefusedPatterns []byteString    `json:"refused_patterns"`
-	Shards          []shardVector   `json:"shards"`
-	Calls           []callVector    `json:"calls"`
+	Keys            []keyVector       `json:"keys"`
+	RefusedSegments [][]byteString    `json:"refused_segments"`
+	RefusedEncoded  []byteString      `json:"refused_encoded"`
+	Patterns        []patternVector   `json:"patterns"`
+	RefusedPatterns []byteString      `json:"refused_patterns"`
+	Shards          []shardVector     `json:"shards"`
+	Leases          []leaseVector     `json:"leases"`
+	LeasePatterns   []patternVector   `json:"lease_patterns"`
+	LeaseCalls      []leaseCallVector `json:"lease_calls"`
+	Calls           []callVector      `json:"calls"`
 }
 
 type keyVector struct {
@@ -120,16 +123,19 @@ func TestVectors(t *testing.T) {
 		RefusedEncoded: byteStrings(
 			"", ":", "a:", ":a", "a::b", "%", "%4", "%4g", "%g4", "%%41", "%2", "a%", "%:00",
 			"%41", "%7a", "%30", "%2D", "%2E", "%5F", "%7E", "%2d", "%7e", "%c3%A9", "%3a", "%0a",
-			"a b", "a+b", "a*", "*", "a/b", "{a}", "a#", "a\n", "a\x00", "a\x7f", "\xc3\xa9", "\xff",
+			"a b", "a+b", "a*", "*", "a/b", "{a}", "a#", "!", "!a", "!!a", "a:!b", "a\n", "a\x00", "a\x7f", "\xc3\xa9", "\xff",
 			strings.Repeat("a", 4097), strings.Repeat("a:", 2048)+"a", strings.Repeat("%00", 1366),
 		),
 		Patterns: patternVectors(t),
 		RefusedPatterns: byteStrings(
 			"", ":", "a::b", "a:", ":a", "a:*:", "**:x", "a:**:b", "**:**", "***", "a**", "a*b*", "*a*", "**a", "<", "a<b<c", "a<b*", "*<b",
-			"a b", "a%3a", "%41", "%41*", "%", "%2*", "a/b", "{a}", "a#", "a?", "[a]", "a\n", "a\x00", "\xc3\xa9",
+			"a b", "a%3a", "%41", "%41*", "%", "%2*", "a/b", "{a}", "a#", "!a", "!**", "!!a", "a:!b", "a?", "[a]", "a\n", "a\x00", "\xc3\xa9",
 		),
-		Shards: shardVectors(),
-		Calls:  callVectors(t),
+		Shards:        shardVectors(),
+		Leases:        leaseVectors(t),
+		LeasePatterns: leasePatternVectors(t),
+		LeaseCalls:    leaseCallVectors(t),
+		Calls:         callVectors(t),
 	})
 	if *corpus.Update {
 		backend.Must(t, os.WriteFile(module.Path(vectorsPath), want, 0o666))
