@@ -17,8 +17,8 @@
 // [Engine.Expect] compares a script's reply as [Text] writes it. [Engine.Run]
 // returns it as a Go value, and [Engine.Do] does so for any command: nil, an
 // int64, a string, a [Status], an [Error] or an []any of these. [Engine.Dump] is
-// the keyspace as text. The package's example goes from a script in a file to what
-// of it has run.
+// the keyspace as text. The package's example tests a script from a file
+// and shows which of its lines have run.
 //
 // [Engine.Client] is a go-redis client of the same engine, for code that wants
 // one. [Engine.Listen] gives an address to which clients of any language connect;
@@ -28,7 +28,7 @@
 // # What is modelled
 //
 // Scripts run by EVAL, EVALSHA and their _RO forms have Redis's globals and no
-// others, all of them read-only; its conversions of values both ways; and its
+// others, read-only but for the items of KEYS and ARGV; its conversions of values both ways; and its
 // errors, with the line, as a client and as pcall see them:
 //
 //	functions  __redis__err__handler assert collectgarbage error gcinfo getmetatable ipairs load loadstring next
@@ -69,8 +69,8 @@
 //   - What a test asks for: commands that fail or are late ([Engine.Intercept]),
 //     the failing of one call of a script ([Engine.FailCall]), a limit to their
 //     number ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
-//   - Transactions, over each connection its own; Do is one too. WATCH does not
-//     see a write that changes nothing, such as an HSET of the same value.
+//   - Transactions. Each connection has its own, and so does Do. WATCH does not see
+//     a write that changes nothing, such as an HSET of the same value.
 //   - SCAN, SSCAN, HSCAN and ZSCAN may return an element twice when a table shrinks
 //     in the middle of a walk.
 //   - INCRBYFLOAT and HINCRBYFLOAT calculate with the 80-bit numbers of amd64.
@@ -78,7 +78,7 @@
 //     to the next, until SCRIPT FLUSH. Those of a clone start anew.
 //
 // The package's tests compare all this with a redis-server, byte for byte, and
-// go through Redis's own tests of scripting.
+// go through the cases of Redis's tests/unit/scripting.tcl that the engine models.
 //
 // # What is measured
 //
@@ -115,9 +115,9 @@
 //	error({1})                             | ERR luatest: the script raised a table without an err field
 //
 // Redis 7.0.15 crashes where a script raises such a table, and has the three
-// globals only without the security fixes that distributions have added. Every
-// command that Redis has and the engine has not answers that it is not modelled;
-// one that Redis has not either is unknown, in the words of Redis. And:
+// globals only without the security fixes that distributions have added. A
+// Redis command that the engine does not have answers that it is not modelled. A
+// name that Redis does not know is unknown, in Redis's words. And:
 //
 //   - A user has no selectors, and [Engine.SetUser] is for all connections.
 //   - Nothing is replicated and there is no append-only file: redis.set_repl and
@@ -128,8 +128,8 @@
 //     specifications of keys, and COMMAND DOCS has nothing to say.
 //   - Nobody can subscribe: PUBLISH reaches nobody, and the channels that a user
 //     may use, or that a cluster has in another slot, are not looked at.
-//   - The time that a script takes: one that never ends is ended after a number
-//     of instructions ([Engine.SetMaxInstructions]), whatever it has written.
+//   - The time that a script takes. An endless script is stopped after a number of
+//     instructions ([Engine.SetMaxInstructions]), and what it has written stays.
 //   - The order in which KEYS and SCAN return keys is stable here, and random on
 //     a server, and so is that of the members of a set that is not all integers,
 //     or more than 512. CLUSTER KEYSLOT answers although there is no cluster.

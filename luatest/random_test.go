@@ -319,6 +319,8 @@ func leftOpen(args []string) bool {
 		return false
 	}
 	switch args[0] {
+	case "ZREMRANGEBYLEX":
+		return args[1] == "z"
 	case "RENAME", "RENAMENX", "COPY":
 		return args[2] == "lex"
 	case "ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE", "ZRANGESTORE":
