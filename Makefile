@@ -18,7 +18,7 @@ test: redis-server
 	cd bench && go test -race -timeout 20m ./...
 
 # Suites in which several goroutines use a Cache at once.
-CONCURRENT = ./internal/suites/cluster ./internal/suites/reference ./internal/suites/writer
+CONCURRENT = ./internal/suites/cluster ./internal/suites/fetch ./internal/suites/reference ./internal/suites/writer
 
 # The suites, which run for longer, and the tools, which start many servers. Of one goroutine, -race has nothing to say.
 test-long: redis-server
@@ -32,7 +32,8 @@ test-long: redis-server
 cover:
 	go test -count=1 -run '^TestScriptCoverage$$' ./internal/suites/scripts -listing
 
-# luacheck, luac5.1 and luac5.4 come with Debian's lua-check, lua5.1 and lua5.4 (see .ci/run).
+# luacheck, luac5.1, luac5.4, mypy and shellcheck come with Debian's lua-check, lua5.1, lua5.4, mypy and shellcheck, and what
+# clients/node needs with npm ci there (see .ci/run).
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
 	go vet ./...
@@ -43,11 +44,16 @@ lint:
 	go run $(STATICCHECK) ./...
 	for script in scripts/*.lua; do luac5.1 -p $$script && luac5.4 -p $$script || exit 1; done
 	luacheck --config .luacheckrc scripts/*.lua
+	shellcheck -s sh clients/shell/*.sh .ci/install
+	shellcheck .ci/run
 	cd scripts && sha1sum --quiet -c SHA1SUMS
+	cd clients/python && mypy --cache-dir /dev/null
+	cd clients/node && npm run --silent lint
 
-# The digests that operators pin, after a change of a script.
+# The digests that operators pin, and the scripts that the Python package brings, after a change of a script.
 sums:
 	cd scripts && sha1sum *.lua > SHA1SUMS
+	cp scripts/*.lua scripts/SHA1SUMS clients/python/wildkey/scripts
 
 # All that is made from the scripts, after a change of one: look at what it rewrites before it is committed.
 generated: sums
@@ -66,13 +72,15 @@ fuzz:
 
 # The long forms of random tests, each with its seed: patterns against a plain filter, some 2 hours; all verbs
 # against a model, and commands, scripts and programs of Lua on the engine against servers, some 15 minutes a server;
-# calls that no client makes, some 10 minutes; and the long form of make faults, with -race.
+# calls that no client makes, some 10 minutes; the steps of fetch in every order; and the long form of make faults, with
+# -race.
 soak:
 	go test -run TestMatchIsAFilter -timeout 8h -v ./internal/suites/match -match-cases 200000
 	go test -run TestModel -timeout 2h -v ./internal/suites/model -model-ops 100000
 	go test -run TestHostileCalls -timeout 2h -v ./internal/suites/hostile -hostile-rounds 2000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
 	go test -run TestProgramsAgainstServer -timeout 2h -v ./luatest -programs 100000
+	go test -run TestExplore -timeout 2h -v ./fetch -explore-schedules 100000
 	cd faults && go test -count=1 -race -timeout 1h -long
 
 # What servers are done in real life, what their clients are told and what is found after: a table.
