@@ -67,11 +67,14 @@ func (f *Fetcher) DeleteMatch(ctx context.Context, pattern wildkey.Pattern) (int
 	return f.cache.DeleteMatch(ctx, pattern)
 }
 
-// apply is Apply, and waits out the move of a slot.
+// apply is Apply, and waits out the move of a slot. When it ends, go-redis may have used up
+// its redirections for a call.
 func (f *Fetcher) apply(ctx context.Context, ops ...wildkey.Op) (int, error) {
+	moves := false
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
 		n, err := f.cache.Apply(ctx, ops...)
-		if !redis.IsTryAgainError(err) {
+		moves = moves || redis.IsTryAgainError(err)
+		if !moves || !redis.IsTryAgainError(err) && !redis.HasErrorPrefix(err, "MOVED") && !redis.HasErrorPrefix(err, "ASK") {
 			return n, err
 		}
 		if f.pause(ctx, max(wait, time.Millisecond)) != nil {
