@@ -300,6 +300,30 @@ func TestClientsAcrossLanguages(t *testing.T) {
 			})
 		})
 	}
+	t.Run("all on the engine", func(t *testing.T) {
+		for _, writer := range languages {
+			b := onEngine(t)
+			expectLines(t, written, writer.run(t, b, writes))
+			for _, reader := range languages {
+				expectLines(t, read, roundTTLs(reader.run(t, b, reads)))
+			}
+		}
+	})
+}
+
+// onEngine returns an engine to which any client can connect, as a server.
+func onEngine(t *testing.T) *backend.Backend {
+	t.Helper()
+	t.Setenv("REDIS_RESP", "2") // node-redis would speak RESP3
+	engine := luatest.Live()
+	addr, err := engine.Listen("127.0.0.1:0")
+	backend.Must(t, err)
+	client := engine.Client()
+	t.Cleanup(func() {
+		client.Close()
+		engine.Close()
+	})
+	return &backend.Backend{Client: client, Engine: engine, Server: &redisserver.Server{Addr: addr}}
 }
 
 // ttlText is a TTL as a line has it.
@@ -818,15 +842,9 @@ func TestClientsOnEngine(t *testing.T) {
 	for _, client := range otherClients {
 		t.Run(client.name, func(t *testing.T) {
 			client.require(t)
-			t.Setenv("REDIS_RESP", "2") // node-redis would speak RESP3
-			engine := luatest.Live()
-			defer engine.Close()
-			addr, err := engine.Listen("127.0.0.1:0")
-			backend.Must(t, err)
-			b := &backend.Backend{Client: engine.Client(), Engine: engine, Server: &redisserver.Server{Addr: addr}}
-			defer b.Client.Close()
+			b := onEngine(t)
 			client.run(t, b, "", "vectors", module.Path(vectorsPath))
-			if loaded := engine.Do("SCRIPT", "EXISTS", wildkey.Scripts()[0].SHA1); luatest.Text(loaded) != "[1]" {
+			if loaded := b.Engine.Do("SCRIPT", "EXISTS", wildkey.Scripts()[0].SHA1); luatest.Text(loaded) != "[1]" {
 				t.Errorf("%s was never loaded: %v", wildkey.Scripts()[0].Name, loaded)
 			}
 		})
