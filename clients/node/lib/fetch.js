@@ -49,12 +49,12 @@ export class Fetcher {
         this.#refreshAhead(encoded, served, load)
         return decodeBytes(served, this.#encoding, 'the value', encoded)
       }
-      const { flight, begun, settling } = await this.#join(encoded, load, signal)
+      const { flight, reads, settling } = await this.#join(encoded, load, signal)
       if (flight.failed) throw flight.error
-      // Who joined a flight that had begun may have called after an invalidation that came after the load had read.
-      // What was put after that is no older than the caller, as its lease still stood. Of all else nobody knows, and
-      // even the answer that it was put may have been on its way when the record was invalidated.
-      if (begun && (settling || !flight.stored)) continue
+      // A caller that joined before the last read of the flight began has its answer. One that joined later may have
+      // come after an invalidation which that read did not see. What was put after it had joined is its answer all the
+      // same, as the lease still stood then.
+      if (reads >= flight.reads && (settling || !flight.stored)) continue
       // Each caller may change its own.
       return flight.value && decodeBytes(Buffer.from(flight.value), this.#encoding, 'the value', encoded)
     }
@@ -116,9 +116,8 @@ export class Fetcher {
   // Has one call at a time fetch the key, and waits for it.
   async #join(encoded, load, signal) {
     signal?.throwIfAborted()
-    const begun = this.#flights.has(encoded)
     const flight = this.#flights.get(encoded) ?? this.#begin(encoded, (own) => this.#fetch(own, load))
-    const { settling } = flight
+    const { reads, settling } = flight
     flight.waiting++
     try {
       await untilAborted(signal, () => flight.ended)
@@ -126,7 +125,7 @@ export class Fetcher {
       this.#giveUp(flight)
       throw error
     }
-    return { flight, begun, settling }
+    return { flight, reads, settling }
   }
 
   // Counts a caller out. A flight without callers goes on only if it loads.
@@ -145,6 +144,7 @@ export class Fetcher {
       controller: new AbortController(),
       waiting: 0, // callers that have not given up
       loading: false,
+      reads: 0, // of the master and of the source, begun so far
       settling: false, // what ends the load has been sent
       stored: false, // and has been done
       value: null,
@@ -173,7 +173,11 @@ export class Fetcher {
   // Loads the record, or waits for who does.
   async #fetch(flight, load) {
     const { key, controller } = flight
-    for (let wait = FIRST_WAIT; ; ) {
+    for (let wait = 0; ; wait = Math.min(Math.max(2 * wait, FIRST_WAIT), LONGEST_WAIT)) {
+      if (wait > 0) {
+        this.#counts.waits++
+        await pause(wait, controller.signal)
+      }
       const lease = this.#newLease(key)
       let failed
       try {
@@ -189,18 +193,17 @@ export class Fetcher {
         return (await this.#call(flight, load)).value
       }
       if (failed.index === 0) { // there is a record by now
-        const value = await this.#onMaster(pattern(...key))
+        flight.reads++
+        // The index may not have it: it was put by hand, or the index is lost.
+        const value = (await this.#onMaster(pattern(...key))) ?? (await this.#cache.get(key))
         if (value !== null) return value
         continue
       }
+      flight.reads++
       const held = await this.#onMaster(new Leases(pattern(...key)))
-      if (held === null) continue
-      if (held.equals(NONE)) return null
+      if (held?.equals(NONE)) return null
       // The call was done twice, as its first answer was lost.
-      if (held.equals(lease.token)) return this.#load(flight, lease, load, absent)
-      this.#counts.waits++
-      await pause(wait, controller.signal)
-      wait = Math.min(2 * wait, LONGEST_WAIT)
+      if (held?.equals(lease.token)) return this.#load(flight, lease, load, absent)
     }
   }
 
@@ -254,13 +257,14 @@ export class Fetcher {
       if (error instanceof ConditionError) this.#counts.refused++
       else this.#counts.failed++
     }
-    if (operations.length > 1) await this.#cache.apply(lease.giveBack).catch(() => {}) // it ends by itself otherwise
+    await this.#cache.apply(lease.giveBack).catch(() => {}) // it ends by itself otherwise
     return false
   }
 
   // What load returns, as bytes, and its ttl.
   async #call(flight, load) {
     flight.loading = true
+    flight.reads++
     this.#counts.loads++
     const loaded = await load({ signal: flight.controller.signal })
     const bare = loaded === null || typeof loaded !== 'object' || loaded instanceof Uint8Array

@@ -88,18 +88,21 @@ class Flight:
     def __init__(self, deadline: Optional[float] = None):
         self.deadline = deadline  # when its caller stops to wait for another process, by time.monotonic
         self.value: Optional[bytes] = None
+        self.reads = 0  # of the master and of the source, begun so far
         self.stored = False  # what came of it was put, or remembered
         self.loading = self.pausing = self.storing = False
         self.abandoned = False
 
-    def answers_latecomer(self, joined_while_storing: bool) -> bool:
-        """Whether its value is an answer to who joined it after it had begun.
+    def answers(self, reads_when_joined: int, joined_while_storing: bool) -> bool:
+        """Whether its value is an answer to a caller that joined it after it had begun.
 
-        That caller may have come after an invalidation that came after the load had read. What was put is no older
-        than who had joined before, as its lease still stood. Of what was not put, or of who joined when it may have
-        been put and invalidated already, nobody knows.
+        A caller that joined before the last read began has its answer. One that joined later may have come after an
+        invalidation which that read did not see. What was put after it had joined is its answer all the same, as the
+        lease still stood then.
         """
-        return self.stored and not joined_while_storing
+        if self.abandoned:
+            return False
+        return reads_when_joined < self.reads or self.stored and not joined_while_storing
 
 
 class Lease:
@@ -196,6 +199,7 @@ class Protocol:
                 break
             else:
                 return await self._load(flight, lease, load, ABSENT)
+            flight.reads += 1
             if failed == 0:  # there is a record by now
                 held = await self._on_master(exactly(key))
                 if held is None:
@@ -271,6 +275,7 @@ class Protocol:
 
     async def _call(self, flight: Flight, load: Callable[[], Any]) -> Optional[Loaded]:
         flight.loading = True
+        flight.reads += 1
         self.counts.add("loads")
         result = await self.verbs._state.transport.load(load)
         return result if result is None or isinstance(result, Loaded) else Loaded(result)

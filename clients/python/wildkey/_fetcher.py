@@ -103,7 +103,7 @@ class Fetcher:
             flight = self._flights.get(name)
             if flight is None:
                 own = self._flights[name] = ThreadFlight(deadline)
-        late = flight is not None and flight.storing
+        reads, late = (flight.reads, flight.storing) if flight is not None else (0, False)
         if flight is None:
             return True, self._fly(name, own, lambda: run(self._protocol.fetch(own, key, load)))
         if flight.thread == threading.get_ident():
@@ -112,7 +112,7 @@ class Fetcher:
             raise FetchTimeout("another thread has not loaded the value within the timeout", key)
         if flight.error is not None:
             raise flight.error
-        return flight.answers_latecomer(late), flight.value
+        return flight.answers(reads, late), flight.value
 
     def _fly(self, name: str, flight: ThreadFlight, do: Callable[[], Optional[bytes]]) -> Optional[bytes]:
         flight.thread = threading.get_ident()
@@ -120,7 +120,8 @@ class Fetcher:
             flight.value = do()
             return flight.value
         except FetchTimeout:
-            raise  # the patience of this caller alone has ended
+            flight.abandoned = True  # the patience of this caller alone has ended, and there is no value
+            raise
         except Exception as error:
             flight.error = error
             raise

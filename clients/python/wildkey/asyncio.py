@@ -167,7 +167,7 @@ class Fetcher:
         """Have one task at a time fetch the key, and wait for it: whether what came of it is an answer, and that."""
         name = encode_key(key)
         flight = self._flights.get(name)
-        begun, late = flight is not None, flight is not None and flight.storing
+        begun, reads, late = flight is not None, flight.reads if flight else 0, bool(flight and flight.storing)
         if flight is None:
             flight = self._begin(name, lambda own: self._protocol.fetch(own, key, load))
         if flight.task is asyncio.current_task():
@@ -181,7 +181,7 @@ class Fetcher:
         if flight.task.cancelled() or isinstance(flight.task.exception(), Abandoned):
             return False, None
         value = flight.task.result()
-        return not begun or flight.answers_latecomer(late), value
+        return not begun or flight.answers(reads, late), value
 
     def _begin(self, name: str, do: Callable[[TaskFlight], Coroutine[Any, Any, Optional[bytes]]]) -> TaskFlight:
         flight = self._flights[name] = TaskFlight()
