@@ -259,6 +259,11 @@ onServer('a server that refuses leases stores nothing', {}, async (t, cache) => 
     assert.deepEqual(await fetcher.get(key, () => 'Ann'), Buffer.from('Ann'))
     assert.equal(await cache.get(key), null)
     assert.equal(fetcher.stats().unleased, 1)
+    // A crowd is answered by few loads, though none of them is stored.
+    const slowly = () => new Promise((resolve) => setTimeout(resolve, 20, 'Bob'))
+    const crowd = await Promise.all(Array.from({ length: 40 }, () => fetcher.get(key, slowly)))
+    assert.ok(crowd.every((value) => String(value) === 'Bob'))
+    assert.ok(fetcher.stats().loads < 30, `${fetcher.stats().loads} loads`)
     assert.equal(await fetcher.delete(key), 0)
     await assert.rejects(fetcher.put({ key, value: 'v' }), /OOM/)
   } finally {

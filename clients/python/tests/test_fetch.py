@@ -179,6 +179,15 @@ class FetchTest(ServerTest):
         self.assertEqual((fetcher.stats().unleased, fetcher.stats().stored), (1, 0))
         self.assertIsNone(fetcher.get(("other",), lambda: None))
         self.assertEqual(fetcher.delete(KEY), 1)
+        # A crowd is answered by few loads, though none of them is stored.
+        crowd = [
+            threading.Thread(target=fetcher.get, args=(("other",), lambda: time.sleep(0.02) or "v")) for _ in range(40)
+        ]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+        self.assertLess(fetcher.stats().loads, 30)
         with self.assertRaisesRegex(redis.RedisError, "used memory"):
             fetcher.put(Record(KEY, "1"))
 
