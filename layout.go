@@ -11,6 +11,7 @@ import (
 //
 //	{app}:user:42   the record with the key user:42 in the namespace app
 //	{app}/keys      the index: a sorted set of all encoded keys, all with score 0
+//	{app}:!user:42  the lease of that record, in the index as !user:42: see package fetch
 //
 // With several shards each has a tag of its own, which also names how many there
 // are and how many leading segments choose one: {app#7/48/2} is shard 7 of 48 by

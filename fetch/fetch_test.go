@@ -109,6 +109,37 @@ func TestLoadedHasATTLOfItsOwn(t *testing.T) {
 	})
 }
 
+// TestCalls holds the table of docs/fetch.md: the round trips of each verb.
+func TestCalls(t *testing.T) {
+	backend.OnEngine(t, func(t *testing.T, b *backend.Backend) {
+		cache := b.Cache(t, wildkey.Options{TTL: time.Hour})
+		backend.Must(t, cache.Load(ctx))
+		f, calls := newFetcher(t, cache, fetch.Options{Negative: time.Hour}), b.CountCalls()
+		absent := wildkey.K("user", 43)
+		for _, step := range []struct {
+			name string
+			want int64
+			do   func() error
+		}{
+			{"miss", 3, func() error { _, err := f.Get(ctx, user, loading("ann", new(atomic.Int64))); return err }},
+			{"hit", 1, func() error { _, err := f.Get(ctx, user, nil); return err }},
+			{"nothing", 3, func() error { _, err := f.Get(ctx, absent, nothing); return err }},
+			{"remembered nothing", 3, func() error { _, err := f.Get(ctx, absent, nil); return err }},
+			{"Put", 1, func() error { return f.Put(ctx, backend.Rec(user, "bob")) }},
+			{"Delete", 1, func() error { _, err := f.Delete(ctx, absent); return err }},
+			{"Take", 2, func() error { _, err := f.Take(ctx, user); return err }},
+		} {
+			before := calls.Load()
+			if err := step.do(); err != nil && !errors.Is(err, wildkey.ErrNotFound) {
+				t.Errorf("%s: %v", step.name, err)
+			}
+			if got := calls.Load() - before; got != step.want {
+				t.Errorf("%s makes %d calls, want %d", step.name, got, step.want)
+			}
+		}
+	})
+}
+
 // TestProcesses has Fetchers of their own stand for processes: all callers at once cause
 // one load, and all get its value.
 func TestProcesses(t *testing.T) {

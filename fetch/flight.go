@@ -23,7 +23,7 @@ type flight struct {
 	loading bool
 	waiting int // callers that have not given up
 	cancel  context.CancelFunc
-	leave   func() // has nobody join any more
+	name    string // the encoded key
 }
 
 // join has one call at a time fetch the key, and waits for it. It reports whether what
@@ -47,7 +47,7 @@ func (f *Fetcher) join(ctx context.Context, key wildkey.Key, load Load) (value [
 	select {
 	case <-own.done:
 	case <-ctx.Done():
-		f.giveUp(name, own)
+		f.giveUp(own)
 		return nil, true, ctx.Err()
 	}
 	if own.panic != nil {
@@ -58,7 +58,7 @@ func (f *Fetcher) join(ctx context.Context, key wildkey.Key, load Load) (value [
 }
 
 // giveUp counts a caller out. A flight without callers goes on only if it loads.
-func (f *Fetcher) giveUp(name string, own *flight) {
+func (f *Fetcher) giveUp(own *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	own.waiting--
@@ -66,9 +66,20 @@ func (f *Fetcher) giveUp(name string, own *flight) {
 		return
 	}
 	own.cancel()
-	if f.flights[name] == own { // who comes now is not to wait for what has been ended
-		delete(f.flights, name)
+	f.forget(own) // whoever comes now is not to wait for what has been ended
+}
+
+// forget has nobody join the flight any more. The lock is held.
+func (f *Fetcher) forget(own *flight) {
+	if f.flights[own.name] == own {
+		delete(f.flights, own.name)
 	}
+}
+
+func (f *Fetcher) leave(own *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.forget(own)
 }
 
 // begin starts a flight. The lock is held.
@@ -76,14 +87,7 @@ func (f *Fetcher) begin(
 	ctx context.Context, name string, do func(ctx context.Context, own *flight) ([]byte, error),
 ) *flight {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	own := &flight{done: make(chan struct{}), cancel: cancel, err: errGone}
-	own.leave = func() {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if f.flights[name] == own {
-			delete(f.flights, name)
-		}
-	}
+	own := &flight{done: make(chan struct{}), cancel: cancel, name: name, err: errGone}
 	f.flights[name] = own
 	go func() {
 		defer func() {
@@ -91,7 +95,7 @@ func (f *Fetcher) begin(
 				f.counts.errors.Add(1)
 				own.panic = fmt.Sprintf("%v\n\nThe Load panicked at:\n%s", reason, debug.Stack())
 			}
-			own.leave()
+			f.leave(own)
 			cancel()
 			close(own.done)
 		}()
@@ -121,7 +125,7 @@ func (f *Fetcher) call(ctx context.Context, own *flight, load Load) (loaded Load
 	ctx, cancel := context.WithTimeout(ctx, f.options.Lease)
 	defer cancel()
 	// Nobody is to wait for a Load that never returns once others may load.
-	defer time.AfterFunc(f.options.Lease, own.leave).Stop()
+	defer time.AfterFunc(f.options.Lease, func() { f.leave(own) }).Stop()
 	loaded, err = load(ctx)
 	if err == nil && loaded.Value == nil {
 		loaded.Value = []byte{}

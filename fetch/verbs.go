@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"context"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -77,7 +76,7 @@ func (f *Fetcher) apply(ctx context.Context, ops ...wildkey.Op) (int, error) {
 		if !moves || !redis.IsTryAgainError(err) && !redis.HasErrorPrefix(err, "MOVED") && !redis.HasErrorPrefix(err, "ASK") {
 			return n, err
 		}
-		if f.pause(ctx, max(wait, time.Millisecond)) != nil {
+		if f.pause(ctx, wait) != nil {
 			return n, err
 		}
 	}

@@ -25,9 +25,10 @@ for i = 2, #KEYS do
   if string.sub(member, 1, 1) == '!' then leases[#leases + 1] = KEYS[i] else records[#records + 1] = KEYS[i] end
 end
 
--- Half of the permissions would leave half a delete. Redis 6.2 cannot tell beforehand. One UNLINK takes all or nothing.
+-- Half of the permissions would leave half a delete. Redis 6.2 cannot tell beforehand. One UNLINK takes all or nothing,
+-- but there are several of many records, and one for leases.
 local may = redis.acl_check_cmd
-for first = 2, may and #KEYS > 1001 and #KEYS or 0, 1000 do
+for first = 2, may and (#KEYS > 1001 or leases[1] and records[1]) and #KEYS or 0, 1000 do
   if not may('UNLINK', unpack(KEYS, first, math.min(first + 999, #KEYS))) then
     return redis.error_reply('NOPERM delete: the user may not call UNLINK')
   end

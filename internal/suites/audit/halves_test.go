@@ -80,7 +80,7 @@ func (h *halves) permissions() (list []string, full bool) {
 	}
 	keys := func() string {
 		return h.pick("~{t}:*", "~{t}:user:*", "~{t}:user:1", "~{t}:*:1", "~{t}:[a-u]*", "~{t}:[^a]*", "~{t}:user:?",
-			"%R~{t}:*", "%W~{t}:user:*", "%W~{t}:*", "~{t}:admin:*")
+			"%R~{t}:*", "%W~{t}:user:*", "%W~{t}:*", "~{t}:admin:*", "~{t}:!user:*")
 	}
 	command := func() string {
 		return h.pick("set", "unlink", "zrem", "zadd", "persist", "pexpire", "exists", "get", "zcard")
@@ -109,7 +109,7 @@ func (h *halves) permissions() (list []string, full bool) {
 
 // call draws a call of put.lua or delete.lua.
 func (h *halves) call() []any {
-	names := []string{"user:1", "user:2", "user:3", "admin:1", "admin:2", "z"}
+	names := []string{"user:1", "user:2", "user:3", "admin:1", "admin:2", "z", "!user:1", "!admin:1"}
 	h.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	names = names[:1+h.IntN(4)]
 	digest, args := h.put, []any{}
@@ -131,12 +131,12 @@ func (h *halves) call() []any {
 	return append(call, args...)
 }
 
-// prepare leaves four live records.
+// prepare leaves four live records, and the lease of one.
 func (h *halves) prepare() {
 	h.t.Helper()
 	_, err := h.b.Client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		pipe.FlushDB(ctx)
-		for _, name := range []string{"user:1", "user:2", "admin:1", "z"} {
+		for _, name := range []string{"user:1", "user:2", "admin:1", "z", "!user:1"} {
 			pipe.Set(ctx, "{t}:"+name, "old", time.Hour)
 			pipe.ZAdd(ctx, "{t}/keys", redis.Z{Member: name})
 		}
@@ -160,6 +160,27 @@ func (h *halves) state() string {
 		lines = append(lines, fmt.Sprint(name, "=", h.b.Client.Get(ctx, name).Val(), " ", left.Round(time.Hour)))
 	}
 	return strings.Join(lines, ", ")
+}
+
+// TestNoHalfOfADeleteWithLeases: delete.lua calls UNLINK for the records and for the
+// leases, and the user may not delete the leases.
+func TestNoHalfOfADeleteWithLeases(t *testing.T) {
+	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
+		if b.LacksReadOnlyScripts() {
+			t.Skip("Redis 6.2 cannot be asked what a user may do")
+		}
+		h := &halves{t: t, b: b}
+		h.prepare()
+		before := h.state()
+		client := user(t, b, "app", "~{t}*", "+@all", "-unlink", "(+unlink ~{t}:user:*)")
+		call := []any{"EVALSHA", corpus.Load(t, b.Client, "delete"), 3, "{t}/keys", "{t}:user:1", "{t}:!user:1", "count"}
+		if err := client.Do(ctx, call...).Err(); !redis.HasErrorPrefix(err, "NOPERM delete: the user may not call UNLINK") {
+			t.Errorf("the delete: %v", err)
+		}
+		if after := h.state(); after != before {
+			t.Errorf("before %s\nafter  %s", before, after)
+		}
+	})
 }
 
 // TestNoHalfOfALargeDelete: delete.lua calls UNLINK for a thousand records at a
