@@ -68,7 +68,7 @@ fuzz:
 	go test -run '^$$' -fuzz '^FuzzKey$$' -fuzztime $(FUZZTIME) .
 	go test -run '^$$' -fuzz '^FuzzPattern$$' -fuzztime $(FUZZTIME) .
 	go test -run '^$$' -fuzz '^FuzzMatch$$' -fuzztime $(FUZZTIME) ./internal/suites/match
-	go test -run '^$$' -fuzz '^FuzzScripts$$' -fuzztime $(FUZZTIME) ./internal/suites/hostile
+	go test -run '^$$' -fuzz '^FuzzScripts$$' -fuzztime $(FUZZTIME) ./internal/suites/rawcalls
 
 # The long forms of random tests, each with its seed: patterns against a plain filter, some 2 hours; all verbs
 # against a model, and commands, scripts and programs of Lua on the engine against servers, some 15 minutes a server;
@@ -77,7 +77,7 @@ fuzz:
 soak:
 	go test -run TestMatchIsAFilter -timeout 8h -v ./internal/suites/match -match-cases 200000
 	go test -run TestModel -timeout 2h -v ./internal/suites/model -model-ops 100000
-	go test -run TestHostileCalls -timeout 2h -v ./internal/suites/hostile -hostile-rounds 2000
+	go test -run TestRawCalls -timeout 2h -v ./internal/suites/rawcalls -raw-rounds 2000
 	go test -run TestRandomAgainstServer -timeout 2h -v ./luatest -random-commands 1000000
 	go test -run TestProgramsAgainstServer -timeout 2h -v ./luatest -programs 100000
 	go test -run TestExplore -timeout 2h -v ./fetch -explore-schedules 100000

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/wildkey/wildkey/internal/differ"
+	"github.com/wildkey/wildkey/internal/luaprogram"
 )
 
 var (
@@ -39,10 +40,9 @@ func TestProgramsAgainstServer(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			programs := make([]*tree, perBatch)
+			programs := make([]*luaprogram.Tree, perBatch)
 			for i := range programs {
-				g := &generator{r: r, size: 10 + r.IntN(80)}
-				programs[i] = g.program()
+				programs[i] = luaprogram.Draw(r)
 			}
 			for i, differs := range differing(t, pair, programs) {
 				if differs {
@@ -54,9 +54,9 @@ func TestProgramsAgainstServer(t *testing.T) {
 	})
 }
 
-func reportProgram(t *testing.T, pair *differ.Pair, program *tree, seed uint64) {
+func reportProgram(t *testing.T, pair *differ.Pair, program *luaprogram.Tree, seed uint64) {
 	t.Helper()
-	shrinkProgram(program, func() bool { return differing(t, pair, []*tree{program})[0] })
+	program.Shrink(func() bool { return differing(t, pair, []*luaprogram.Tree{program})[0] })
 	engine, server, err := pair.Batch(evalOf(program))
 	if err != nil {
 		t.Fatal(err)
@@ -64,10 +64,10 @@ func reportProgram(t *testing.T, pair *differ.Pair, program *tree, seed uint64) 
 	t.Fatalf("of seed %d:\n%s\nengine %q\n%s %q", seed, program, engine[0], pair.Program, server[0])
 }
 
-func evalOf(program *tree) []string { return []string{"EVAL", program.String(), "0", "3"} }
+func evalOf(program *luaprogram.Tree) []string { return []string{"EVAL", program.String(), "0", "3"} }
 
 // differing runs programs on both sides and tells which of them differ.
-func differing(t *testing.T, pair *differ.Pair, programs []*tree) []bool {
+func differing(t *testing.T, pair *differ.Pair, programs []*luaprogram.Tree) []bool {
 	t.Helper()
 	var commands [][]string
 	for _, program := range programs {
@@ -98,61 +98,4 @@ var calledAs = regexp.MustCompile(`(bad argument #\d+ to|calling) '[^']*'`)
 func withoutWords(reply string) string {
 	reply = calledAs.ReplaceAllString(strings.TrimSuffix(reply, "\r\n"), "$1 it")
 	return machineError.ReplaceAllString(reply, "- on $1")
-}
-
-// shrinkProgram leaves out statements of a program that still fails, and puts
-// simpler expressions in the place of others.
-func shrinkProgram(program *tree, fails func() bool) {
-	for again := true; again; {
-		before := len(program.String())
-		program.shrink(fails)
-		again = len(program.String()) < before
-	}
-}
-
-func (t *tree) shrink(fails func() bool) {
-	if t.list {
-		t.parts = differ.Shrink(t.parts, func(parts []*tree) bool {
-			all := t.parts
-			t.parts = parts
-			failed := fails()
-			t.parts = all
-			return failed
-		})
-	}
-	for i, part := range t.parts {
-		if t.simplify(i, fails) {
-			continue
-		}
-		part.shrink(fails)
-	}
-}
-
-// simplify puts something simpler in the place of a part.
-func (t *tree) simplify(i int, fails func() bool) bool {
-	part := t.parts[i]
-	var simpler []*tree
-	switch {
-	case part.binds != 0 && len(part.text) > len("nil"):
-		for _, inner := range part.parts {
-			if inner.binds != 0 {
-				simpler = append(simpler, inner)
-			}
-		}
-		simpler = append(simpler, expression('9', "nil"), expression('9', "1"), expression('9', "{}"))
-	case part.binds == 0:
-		for _, inner := range part.parts {
-			if inner.binds == 0 && t.list {
-				simpler = append(simpler, inner)
-			}
-		}
-	}
-	for _, other := range simpler {
-		t.parts[i] = other
-		if len(other.String()) < len(part.String()) && fails() {
-			return true
-		}
-	}
-	t.parts[i] = part
-	return false
 }

@@ -1,5 +1,6 @@
 // Package reference has the tests of the reference document, by the names that
-// they have there, and shows the flaws of the reference.
+// they have there, and shows the flaws of the reference. A test named TestFlaw... fails
+// if its flaw does not show, and then takes wildkey.Cache through the same steps.
 package reference
 
 import (

@@ -1,4 +1,6 @@
-package luatest_test
+// Package luaprogram draws Lua programs that run on a Redis server, for tests that compare
+// what they return.
+package luaprogram
 
 import (
 	"fmt"
@@ -6,63 +8,6 @@ import (
 	"slices"
 	"strings"
 )
-
-// tree is a part of a program. Its text has a mark for each part in it: a $ and
-// how tightly an expression there must bind, or $s for anything else.
-type tree struct {
-	text  string
-	binds byte // an expression: how tightly it binds, '0' to '9', or 'p' for what may be called
-	parts []*tree
-	list  bool // any number of statements
-	// What is on one line is so because of an error in it the line is compared,
-	// and the engine may know another one of a statement's lines.
-	oneLine bool
-}
-
-// spell writes a part as Lua, with parentheses only where they must be.
-func (t *tree) spell(b *strings.Builder) {
-	if t.list {
-		for _, statement := range t.parts {
-			statement.spell(b)
-			b.WriteByte('\n')
-		}
-		return
-	}
-	next := 0
-	for i := 0; i < len(t.text); i++ {
-		if t.text[i] != '$' {
-			b.WriteByte(t.text[i])
-			continue
-		}
-		i++
-		part, wanted := t.parts[next], t.text[i]
-		next++
-		spelled := part.String()
-		if wanted != 's' && part.binds < wanted {
-			spelled = "(" + spelled + ")"
-		}
-		b.WriteString(spelled)
-	}
-}
-
-func (t *tree) String() string {
-	var b strings.Builder
-	t.spell(&b)
-	if t.oneLine {
-		return strings.ReplaceAll(b.String(), "\n", " ")
-	}
-	return b.String()
-}
-
-func block(statements ...*tree) *tree { return &tree{list: true, parts: statements} }
-
-func word(text string) *tree { return &tree{text: text, binds: 'p'} }
-
-func statement(text string, parts ...*tree) *tree { return &tree{text: text, parts: parts} }
-
-func expression(binds byte, text string, parts ...*tree) *tree {
-	return &tree{text: text, binds: binds, parts: parts}
-}
 
 // kind is what a variable is meant to hold. It is the first letter of its name.
 type kind byte
@@ -119,8 +64,9 @@ func (g *generator) newName(of kind) string { return string(rune(of)) + g.pick("
 
 func (g *generator) anyKind() kind { return kinds[g.r.IntN(len(kinds))] }
 
-// program draws a chunk that returns what has become of its variables.
-func (g *generator) program() *tree {
+// Draw returns a random chunk that returns what has become of its variables.
+func Draw(r *rand.Rand) *Tree {
+	g := &generator{r: r, size: 10 + r.IntN(80)}
 	g.names, g.varargs = [][]string{nil}, true
 	body := g.statements(3 + g.r.IntN(12))
 	crowd := ""
@@ -174,7 +120,7 @@ const prelude = `local log, steps, show = {}, 0 ` +
 	`return ok, type(e) == 'string' and text(e) or e end)(pcall(f, ...)) end `
 
 // statements draws some, in a scope of their own.
-func (g *generator) statements(n int, names ...string) *tree {
+func (g *generator) statements(n int, names ...string) *Tree {
 	g.names = append(g.names, names)
 	all := block()
 	for range n {
@@ -197,10 +143,10 @@ func (g *generator) statements(n int, names ...string) *tree {
 	return all
 }
 
-func (g *generator) small() *tree { return g.statements(g.r.IntN(4)) }
+func (g *generator) small() *Tree { return g.statements(g.r.IntN(4)) }
 
 // loop draws the body of one.
-func (g *generator) loop(names ...string) *tree {
+func (g *generator) loop(names ...string) *Tree {
 	loops, repeated := g.loops, g.repeated
 	g.loops, g.repeated = g.loops+1, true
 	body := g.statements(g.r.IntN(4), names...)
@@ -209,8 +155,8 @@ func (g *generator) loop(names ...string) *tree {
 }
 
 // list draws expressions with commas between, the last of which may be several.
-func (g *generator) list(n int) *tree {
-	var parts []*tree
+func (g *generator) list(n int) *Tree {
+	var parts []*Tree
 	for i := range n {
 		if i == n-1 && g.one(3) {
 			parts = append(parts, g.several())
@@ -221,12 +167,12 @@ func (g *generator) list(n int) *tree {
 	return commas(parts)
 }
 
-func commas(parts []*tree) *tree {
+func commas(parts []*Tree) *Tree {
 	return statement(strings.TrimSuffix(strings.Repeat("$0, ", len(parts)), ", "), parts...)
 }
 
 // several draws an expression of any number of values.
-func (g *generator) several() *tree {
+func (g *generator) several() *Tree {
 	if g.varargs && g.one(2) {
 		return expression('9', "...")
 	}
@@ -236,7 +182,7 @@ func (g *generator) several() *tree {
 	return g.call()
 }
 
-func (g *generator) call() *tree {
+func (g *generator) call() *Tree {
 	if f := g.variable(aFunction); f != "" && !g.one(6) {
 		return expression('p', "$p($s)", word(f), g.list(g.r.IntN(4)))
 	}
@@ -249,7 +195,7 @@ func (g *generator) call() *tree {
 	return expression('p', "try($0, $0)", g.value(aFunction), g.value(anything))
 }
 
-func (g *generator) statement() *tree {
+func (g *generator) statement() *Tree {
 	g.size--
 	switch g.r.IntN(25) {
 	case 0, 1, 2, 3, 4:
@@ -289,7 +235,7 @@ func (g *generator) statement() *tree {
 		if t := g.variable(aTable); t != "" {
 			text := g.pick("table.insert($p, $0)", "table.insert($p, 1, $0)", "$p[#$p + 1] = $0", "out(table.remove($p), $0)",
 				"out(table.concat($p, ',', 1, 0), $0)", "out(#$p, $0)")
-			table := slices.Repeat([]*tree{word(t)}, strings.Count(text, "$p"))
+			table := slices.Repeat([]*Tree{word(t)}, strings.Count(text, "$p"))
 			return statement("if whole("+t+") then "+text+" end", append(table, g.value(anything))...)
 		}
 	case 21:
@@ -300,13 +246,13 @@ func (g *generator) statement() *tree {
 	return statement("out($s)", g.list(1+g.r.IntN(3)))
 }
 
-func (g *generator) local() *tree {
+func (g *generator) local() *Tree {
 	n := 1
 	if g.one(3) {
 		n = 1 + g.r.IntN(4)
 	}
 	var names []string
-	var values []*tree
+	var values []*Tree
 	for range n {
 		of := g.anyKind()
 		names = append(names, g.newName(of))
@@ -327,12 +273,12 @@ func (g *generator) local() *tree {
 	return statement("local "+strings.Join(names, ", ")+" = $s", commas(values))
 }
 
-func (g *generator) assignment() *tree {
+func (g *generator) assignment() *Tree {
 	n := 1
 	if g.one(2) {
 		n = 1 + g.r.IntN(3)
 	}
-	var targets, values []*tree
+	var targets, values []*Tree
 	for range n {
 		of := g.anyKind()
 		name := g.variable(of)
@@ -355,14 +301,14 @@ func (g *generator) assignment() *tree {
 	return statement("$s = $s", commas(targets), commas(values))
 }
 
-func (g *generator) field(table *tree) *tree {
+func (g *generator) field(table *Tree) *Tree {
 	if g.one(2) {
 		return expression('p', "$p."+g.pick("a", "b", "goto"), table)
 	}
 	return expression('p', "$p[$0]", table, g.key())
 }
 
-func (g *generator) key() *tree {
+func (g *generator) key() *Tree {
 	if g.one(3) {
 		// The engine gives a key of nil to __newindex.
 		return expression('1', "$1 or 'k'", g.value(g.anyKind()))
@@ -370,8 +316,8 @@ func (g *generator) key() *tree {
 	return word(g.pick("1", "2", "'a'", "'b'", "3", "1.5", "-1"))
 }
 
-func (g *generator) conditional() *tree {
-	text, parts := "if $0 then\n$s", []*tree{g.condition(), g.small()}
+func (g *generator) conditional() *Tree {
+	text, parts := "if $0 then\n$s", []*Tree{g.condition(), g.small()}
 	for g.one(3) {
 		text, parts = text+"elseif $0 then\n$s", append(parts, g.condition(), g.small())
 	}
@@ -382,7 +328,7 @@ func (g *generator) conditional() *tree {
 }
 
 // condition draws what decides, at times a constant.
-func (g *generator) condition() *tree {
+func (g *generator) condition() *Tree {
 	switch g.r.IntN(6) {
 	case 0:
 		return expression('9', g.pick("true", "false", "nil", "1", "''"))
@@ -392,10 +338,10 @@ func (g *generator) condition() *tree {
 	return g.truth()
 }
 
-func (g *generator) numericFor() *tree {
+func (g *generator) numericFor() *Tree {
 	name := g.newName(aNumber)
 	text := "for " + name + " = $0, $0" + g.pick("", "", ", 1", ", -1", ", 0.5", ", '2'", ", -2") + " do\n$send"
-	bound := func() *tree {
+	bound := func() *Tree {
 		if g.one(4) {
 			return statement("$0", expression('p', "math.max(-3, math.min(4, $0))", g.value(aNumber)))
 		}
@@ -405,7 +351,7 @@ func (g *generator) numericFor() *tree {
 	return statement(text, from, to, g.loop(name))
 }
 
-func (g *generator) genericFor() *tree {
+func (g *generator) genericFor() *Tree {
 	key, value := g.newName(anything), g.newName(anything)
 	if g.one(4) {
 		key = g.newName(aNumber)
@@ -425,7 +371,7 @@ func (g *generator) genericFor() *tree {
 	return statement("for "+strings.Join(names, ", ")+" in $s do"+counted+"\n$send", list, g.loop(names...))
 }
 
-func (g *generator) whileLoop() *tree {
+func (g *generator) whileLoop() *Tree {
 	condition := g.condition()
 	return statement(g.pick(
 		"while not tick() and $0 do\n$send", "while $0 do\ntick() $send", "while $0 do do\n$send tick() end",
@@ -433,7 +379,7 @@ func (g *generator) whileLoop() *tree {
 	), condition, g.loop())
 }
 
-func (g *generator) coroutine() *tree {
+func (g *generator) coroutine() *Tree {
 	name := g.newName(aFunction)
 	made := statement("local "+name+" = coroutine.wrap($0)", g.value(aFunction))
 	g.declare(name)

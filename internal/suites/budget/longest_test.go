@@ -11,12 +11,12 @@ import (
 	"github.com/wildkey/wildkey/internal/corpus"
 )
 
-// TestWorstPages has keys and patterns made to be slow: each entry that is read
+// TestLongestPages has keys and patterns made to be slow: each entry that is read
 // is as long, or as deep, as a key can be, or just short of counting as two
 // reads, and is compared to its end before it does not match. It holds a page
 // at default bounds to the work and to the bytes of the index that this may be;
 // with -v it logs the time that it takes a server's processor.
-func TestWorstPages(t *testing.T) {
+func TestLongestPages(t *testing.T) {
 	const reads, most = 1_000, 4_000_000 // instructions
 	a := func(n int) string { return strings.Repeat("a", n) }
 	deep := func(segments int) string { return "%06d" + strings.Repeat(":a", segments-1) }
@@ -92,11 +92,11 @@ func TestWorstPages(t *testing.T) {
 	}
 }
 
-// TestWorstWrites names as many records as a Cache does at most, with the keys
+// TestLongestWrites names as many records as a Cache does at most, with the keys
 // that take put.lua longest, in an index that is stale through and through, so that
 // put.lua looks at as much of it as it ever will. It holds each script to the work
 // that this may be; with -v it logs the time that it takes a server's processor.
-func TestWorstWrites(t *testing.T) {
+func TestLongestWrites(t *testing.T) {
 	const n, page, garbage = 250, 1000, 2000 // records of a write, suspects of a page, stale entries
 	name := func(i int) string { return fmt.Sprintf("%06d:", i) + strings.Repeat("%00", 1363) }
 	names := func(n int) []string {

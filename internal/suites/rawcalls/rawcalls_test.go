@@ -1,5 +1,5 @@
-// Package hostile calls the scripts as no client does.
-package hostile
+// Package rawcalls calls the scripts as no client does, with arguments drawn by chance.
+package rawcalls
 
 import (
 	"bufio"
@@ -29,23 +29,23 @@ import (
 )
 
 var (
-	hostileSeed   = flag.Uint64("hostile-seed", 0, "the seed of TestHostileCalls; 0: the time")
-	hostileRounds = flag.Int("hostile-rounds", 60, "how many rounds of 40 calls it has, a third of it on a server")
+	rawSeed   = flag.Uint64("raw-seed", 0, "the seed of TestRawCalls; 0: the time")
+	rawRounds = flag.Int("raw-rounds", 60, "how many rounds of 40 calls it has, a third of it on a server")
 )
 
-// TestHostileCalls gives the scripts what no client sends, over a connection
+// TestRawCalls gives the scripts what no client sends, over a connection
 // that knows nothing of Wildkey, and holds each call against all that the
 // scripts promise: see victim.attack.
-func TestHostileCalls(t *testing.T) {
-	seed := *hostileSeed
+func TestRawCalls(t *testing.T) {
+	seed := *rawSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
-	t.Logf("go test -run TestHostileCalls ./internal/suites/hostile -hostile-seed %d", seed)
+	t.Logf("go test -run TestRawCalls ./internal/suites/rawcalls -raw-seed %d", seed)
 	attack := func(t *testing.T, v *victim, rounds int) {
 		accepted, refused := map[string]int{}, map[string]int{}
 		for round := range uint64(rounds) {
-			random := hostile{rand.New(rand.NewPCG(seed+round, 0))}
+			random := caller{rand.New(rand.NewPCG(seed+round, 0))}
 			v.populate()
 			if v.engine != nil {
 				v.engine.SetRandomSeed(seed + round)
@@ -59,7 +59,7 @@ func TestHostileCalls(t *testing.T) {
 				}
 			}
 			if v.alive(); t.Failed() {
-				t.Fatalf("reproduce with: -hostile-seed %d -hostile-rounds 1", seed+round)
+				t.Fatalf("reproduce with: -raw-seed %d -raw-rounds 1", seed+round)
 			}
 		}
 		for _, script := range wildkey.Scripts() {
@@ -69,12 +69,12 @@ func TestHostileCalls(t *testing.T) {
 			}
 		}
 	}
-	t.Run("engine", func(t *testing.T) { attack(t, newVictim(t, luatest.New(), nil), *hostileRounds) })
+	t.Run("engine", func(t *testing.T) { attack(t, newVictim(t, luatest.New(), nil), *rawRounds) })
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
 		if server.Program.Before(7, 0) {
 			t.Skip("this server cannot tell the millisecond at which a record expires, and no change may go unseen")
 		}
-		attack(t, newVictim(t, nil, server), max(1, *hostileRounds/3))
+		attack(t, newVictim(t, nil, server), max(1, *rawRounds/3))
 	})
 }
 
@@ -102,40 +102,40 @@ func FuzzScripts(f *testing.F) {
 	})
 }
 
-// hostile makes calls up.
-type hostile struct{ *rand.Rand }
+// caller makes calls up.
+type caller struct{ *rand.Rand }
 
-func pick[T any](h hostile, from ...T) T { return from[h.IntN(len(from))] }
+func pick[T any](c caller, from ...T) T { return from[c.IntN(len(from))] }
 
 // oneIn is true once in n times.
-func (h hostile) oneIn(n int) bool { return h.IntN(n) == 0 }
+func (c caller) oneIn(n int) bool { return c.IntN(n) == 0 }
 
-func (h hostile) call() []string {
+func (c caller) call() []string {
 	scripts := wildkey.Scripts()
-	script := pick(h, append(scripts, corpus.Script("put"), corpus.Script("put"))...)
-	keys, argv := h.valid(script.Name)
+	script := pick(c, append(scripts, corpus.Script("put"), corpus.Script("put"))...)
+	keys, argv := c.valid(script.Name)
 	numkeys := strconv.Itoa(len(keys))
-	for range pick(h, 0, 0, 0, 1, 1, 1, 2, 5) {
-		switch h.IntN(7) {
+	for range pick(c, 0, 0, 0, 1, 1, 1, 2, 5) {
+		switch c.IntN(7) {
 		case 0:
-			numkeys = pick(h, strconv.Itoa(len(keys)-1), strconv.Itoa(len(keys)+1), h.number())
+			numkeys = pick(c, strconv.Itoa(len(keys)-1), strconv.Itoa(len(keys)+1), c.number())
 		case 1, 2:
-			keys = mutate(h, keys, func(int) string { return h.key() })
+			keys = mutate(c, keys, func(int) string { return c.key() })
 			numkeys = strconv.Itoa(len(keys))
 		default:
-			argv = mutate(h, argv, func(place int) string { return h.argument(script.Name, place) })
+			argv = mutate(c, argv, func(place int) string { return c.argument(script.Name, place) })
 		}
 	}
 	return slices.Concat([]string{"EVALSHA", script.SHA1, numkeys}, keys, argv)
 }
 
 // mutate changes one place of a list.
-func mutate(h hostile, list []string, other func(place int) string) []string {
-	if len(list) == 0 || h.oneIn(5) {
-		return slices.Insert(list, h.IntN(len(list)+1), other(0))
+func mutate(c caller, list []string, other func(place int) string) []string {
+	if len(list) == 0 || c.oneIn(5) {
+		return slices.Insert(list, c.IntN(len(list)+1), other(0))
 	}
-	i, j := h.IntN(len(list)), h.IntN(len(list))
-	switch h.IntN(8) {
+	i, j := c.IntN(len(list)), c.IntN(len(list))
+	switch c.IntN(8) {
 	case 0:
 		list = slices.Delete(list, i, i+1)
 	case 1:
@@ -144,7 +144,7 @@ func mutate(h hostile, list []string, other func(place int) string) []string {
 		list[i] = list[j]
 	case 3:
 		b := []byte(list[i] + "x")
-		b[h.IntN(len(b))] = byte(h.IntN(256))
+		b[c.IntN(len(b))] = byte(c.IntN(256))
 		list[i] = string(b)
 	default:
 		list[i] = other(i)
@@ -153,58 +153,58 @@ func mutate(h hostile, list []string, other func(place int) string) []string {
 }
 
 // valid returns a call that is well-formed, in most cases.
-func (h hostile) valid(script string) (keys, argv []string) {
-	tag := pick(h, "{t}", "{t}", "{t}", "{t}", "{u}", "{t}{u}", "{f}", "{new}", "{%}", "{\x00\xff\n}",
+func (c caller) valid(script string) (keys, argv []string) {
+	tag := pick(c, "{t}", "{t}", "{t}", "{t}", "{u}", "{t}{u}", "{f}", "{new}", "{%}", "{\x00\xff\n}",
 		"{"+strings.Repeat("n", 300)+"}")
 	keys = []string{tag + "/keys"}
 	if script == "match" {
-		most := func(other string) string { return pick(h, "1", "1", "2", "2", "5", "5", "100", "1000", "99999", other) }
+		most := func(other string) string { return pick(c, "1", "1", "2", "2", "5", "5", "100", "1000", "99999", other) }
 		argv = []string{
-			pick(h, wants...), "",
-			most(h.number()), most(h.number()), most(pick(h, "1000", "999999999")),
+			pick(c, wants...), "",
+			most(c.number()), most(c.number()), most(pick(c, "1000", "999999999")),
 		}
-		for range pick(h, 0, 1, 1, 2, 3) {
-			argv = append(argv, pick(h, "*", "*", "*", "^u*", "^o*", "^a*", "^*r", "[a<", "[a<v", "=a", "=user", "=4", "="+h.segment(), h.term()))
+		for range pick(c, 0, 1, 1, 2, 3) {
+			argv = append(argv, pick(c, "*", "*", "*", "^u*", "^o*", "^a*", "^*r", "[a<", "[a<v", "=a", "=user", "=4", "="+c.segment(), c.term()))
 		}
-		if h.oneIn(40) {
-			term := pick(h, "*", "=a", "^a*", "[a<b", h.term())
-			argv = append(argv, slices.Repeat([]string{term}, pick(h, 200, 2047, 3000, 20_000))...)
+		if c.oneIn(40) {
+			term := pick(c, "*", "=a", "^a*", "[a<b", c.term())
+			argv = append(argv, slices.Repeat([]string{term}, pick(c, 200, 2047, 3000, 20_000))...)
 		}
-		if len(argv) == 5 || argv[0] != "list" && h.oneIn(2) {
+		if len(argv) == 5 || argv[0] != "list" && c.oneIn(2) {
 			argv = append(argv, "**")
 		}
-		if h.oneIn(4) {
-			argv[1] = h.cursor(argv[5:])
+		if c.oneIn(4) {
+			argv[1] = c.cursor(argv[5:])
 		}
-		if h.oneIn(20) {
+		if c.oneIn(20) {
 			keys = append(keys, tag+":a")
 		}
 		return keys, argv
 	}
-	n := pick(h, 0, 1, 1, 2, 3, 10, 30)
-	if h.oneIn(60) {
-		n = pick(h, 500, 1001, 3000)
+	n := pick(c, 0, 1, 1, 2, 3, 10, 30)
+	if c.oneIn(60) {
+		n = pick(c, 500, 1001, 3000)
 	}
-	same, isSame := h.action(), h.oneIn(3)
+	same, isSame := c.action(), c.oneIn(3)
 	for range n {
-		key := tag + pick(h, ":", ":user:4:") + h.segment()
-		if h.oneIn(3) || slices.Contains(keys, key) && !h.oneIn(20) {
-			key += ":" + strconv.Itoa(h.IntN(1000))
+		key := tag + pick(c, ":", ":user:4:") + c.segment()
+		if c.oneIn(3) || slices.Contains(keys, key) && !c.oneIn(20) {
+			key += ":" + strconv.Itoa(c.IntN(1000))
 		}
 		keys = append(keys, key)
 		if script == "put" {
-			action, value := h.action(), ""
+			action, value := c.action(), ""
 			if isSame {
 				action = same
 			}
 			if !slices.Contains([]string{"t", "d", "c"}, action[:1]) {
-				value = pick(h, "v", "", "\x00\xff\r\n")
+				value = pick(c, "v", "", "\x00\xff\r\n")
 			}
-			argv = append(argv, action, pick(h, "*", "*", "*", "*", "-", "+", "=v", "=", "#"+sha1Of("v")), value)
+			argv = append(argv, action, pick(c, "*", "*", "*", "*", "-", "+", "=v", "=", "#"+sha1Of("v")), value)
 		}
 	}
 	if script == "delete" {
-		argv = []string{pick(h, "count", "values")}
+		argv = []string{pick(c, "count", "values")}
 	}
 	return keys, argv
 }
@@ -214,94 +214,94 @@ var wants = []string{"values", "records", "keys", "count", "list", "index"}
 func sha1Of(text string) string { return fmt.Sprintf("%x", sha1.Sum([]byte(text))) }
 
 // segment is of a name that populate puts, in most cases.
-func (h hostile) segment() string {
-	return pick(h, "a", "b", "4", "40", "user", "gone", "h", "%00%FF", "raw", "old3")
+func (c caller) segment() string {
+	return pick(c, "a", "b", "4", "40", "user", "gone", "h", "%00%FF", "raw", "old3")
 }
 
-func (h hostile) ttl() string {
-	return pick(h, "never", "never", "1", "3600000", "999999999999999", strconv.Itoa(1+h.IntN(1e9)))
+func (c caller) ttl() string {
+	return pick(c, "never", "never", "1", "3600000", "999999999999999", strconv.Itoa(1+c.IntN(1e9)))
 }
 
-func (h hostile) action() string {
-	return pick(h, h.ttl(), h.ttl(), "keep", "keep", "touch "+h.ttl(), "delete", "check")
+func (c caller) action() string {
+	return pick(c, c.ttl(), c.ttl(), "keep", "keep", "touch "+c.ttl(), "delete", "check")
 }
 
-func (h hostile) number() string {
-	if h.oneIn(3) {
-		return pick(h, "1", "9") + strings.Repeat(pick(h, "0", "9"), h.IntN(20))
+func (c caller) number() string {
+	if c.oneIn(3) {
+		return pick(c, "1", "9") + strings.Repeat(pick(c, "0", "9"), c.IntN(20))
 	}
-	return pick(h, "", "0", "00", "01", "1", "-1", "-0", "+1", " 1", "1 ", "1.0", "1.5", "1e3", "1e309", "-1e309",
+	return pick(c, "", "0", "00", "01", "1", "-1", "-0", "+1", " 1", "1 ", "1.0", "1.5", "1e3", "1e309", "-1e309",
 		"nan", "inf", "-inf", "0x10", "1_000", "99999", "100000", "1000000000", "1000000000000000", "9007199254740993",
 		"9223372036854775807", "9223372036854775808", "-9223372036854775808", "18446744073709551616", "1\x00", "1\n",
 		"\xd9\xa1", "keep", "KEEP", strings.Repeat("9", 400), strings.Repeat("0", 400)+"1")
 }
 
-func (h hostile) key() string {
-	tag := pick(h, "{t}", "{t}", "{t}", "{u}", "{T}", "{t}{u}", "{{t}}", "{t", "t}", "{}", "", "{t}t", "x{t}")
-	return tag + pick(h, "/keys", "/index", ":", ":a", ":user:4", "::a", ":a:", ":a::b", ":%", ":%4", ":%41", ":%c3",
+func (c caller) key() string {
+	tag := pick(c, "{t}", "{t}", "{t}", "{u}", "{T}", "{t}{u}", "{{t}}", "{t", "t}", "{}", "", "{t}t", "x{t}")
+	return tag + pick(c, "/keys", "/index", ":", ":a", ":user:4", "::a", ":a:", ":a::b", ":%", ":%4", ":%41", ":%c3",
 		":%C3", ":%zz", ":%00", ":{u}", ":*", ":a b", ":\x00", ":\xff", ":a\r\n", "/", "/keys:", "/keys/keys", "a", "",
-		":"+strings.Repeat("k", 4096), ":"+strings.Repeat("k", 4097), ":"+strings.Repeat("k:", 2047)+"k", h.binary())
+		":"+strings.Repeat("k", 4096), ":"+strings.Repeat("k", 4097), ":"+strings.Repeat("k:", 2047)+"k", c.binary())
 }
 
 // argument is one for a place in ARGV, in most cases.
-func (h hostile) argument(script string, place int) string {
-	if h.oneIn(8) {
-		return h.binary()
+func (c caller) argument(script string, place int) string {
+	if c.oneIn(8) {
+		return c.binary()
 	}
 	switch {
 	case script == "match" && place == 0:
-		return pick(h, append(wants, "VALUES", "lists", "")...)
+		return pick(c, append(wants, "VALUES", "lists", "")...)
 	case script == "match" && place == 1:
-		return h.cursor(nil)
+		return c.cursor(nil)
 	case script == "match" && place > 4:
-		return h.term()
-	case script == "put" && place%3 == 0 && h.oneIn(2):
-		return pick(h, h.action(), "touch "+h.number(), "touch", "touch ", "touch keep", "NEVER", "Delete", "delete ", "check 1",
+		return c.term()
+	case script == "put" && place%3 == 0 && c.oneIn(2):
+		return pick(c, c.action(), "touch "+c.number(), "touch", "touch ", "touch keep", "NEVER", "Delete", "delete ", "check 1",
 			"put", "keep 1", "0", "*")
 	case script == "put" && place%3 == 1:
-		return h.condition()
+		return c.condition()
 	case script == "put" && place%3 == 2:
-		return pick(h, "", "v", "\x00", strings.Repeat("v", 100_000))
+		return pick(c, "", "v", "\x00", strings.Repeat("v", 100_000))
 	case script == "delete":
-		return pick(h, "count", "values", "COUNT", "count ", "", h.number())
+		return pick(c, "count", "values", "COUNT", "count ", "", c.number())
 	}
-	return pick(h, h.number(), h.number(), h.ttl())
+	return pick(c, c.number(), c.number(), c.ttl())
 }
 
-func (h hostile) condition() string {
-	return pick(h, "*", "-", "+", "=", "=v", "", "**", "*\x00", "-x", "+\n", "?", "==", " *", "=\x00\xff",
+func (c caller) condition() string {
+	return pick(c, "*", "-", "+", "=", "=v", "", "**", "*\x00", "-x", "+\n", "?", "==", " *", "=\x00\xff",
 		"="+strings.Repeat("v", 10_000), "#", "#"+sha1Of("v"), "#"+sha1Of(""), "#"+strings.ToUpper(sha1Of("v")),
 		"#"+sha1Of("v")+"0", "#"+sha1Of("v")[1:], "#"+sha1Of("v")[1:]+"\xff", sha1Of("v"))
 }
 
-func (h hostile) term() string {
-	if h.oneIn(3) {
-		return pick(h, "=", "^", "[", "*", "", "**") + h.binary() + pick(h, "", "*", "<")
+func (c caller) term() string {
+	if c.oneIn(3) {
+		return pick(c, "=", "^", "[", "*", "", "**") + c.binary() + pick(c, "", "*", "<")
 	}
-	return pick(h, "*", "**", "***", "", "=", "^", "=a", "^a", "^a*", "^*", "[<", "[a<", "[<a", "[b<a", "a", "=%", "^%", "=%41", "=%%", "=%C3%A9", "=%c3", "=.",
+	return pick(c, "*", "**", "***", "", "=", "^", "=a", "^a", "^a*", "^*", "[<", "[a<", "[<a", "[b<a", "a", "=%", "^%", "=%41", "=%%", "=%C3%A9", "=%c3", "=.",
 		"=.-", "^-", "=[a-z]", "=%a", "=%b()", "=%f", "=(", "=()", "=a:b", "=^", "=$", "^$", "=a*", "=a\x00", "=\x00",
 		"= a", "={t}", "^"+strings.Repeat("a", 4096), "="+strings.Repeat("a", 4097), "="+strings.Repeat("%00", 1365))
 }
 
-func (h hostile) cursor(terms []string) string {
-	place := pick(h, "", "a", "a:", "a;", "b", "user", "user:4", "user:4:a", "user;", "\xff", "\xff\xff", "\x00",
-		strings.Repeat("a", 9000), h.binary())
-	if len(terms) > 0 && h.oneIn(2) {
+func (c caller) cursor(terms []string) string {
+	place := pick(c, "", "a", "a:", "a;", "b", "user", "user:4", "user:4:a", "user;", "\xff", "\xff\xff", "\x00",
+		strings.Repeat("a", 9000), c.binary())
+	if len(terms) > 0 && c.oneIn(2) {
 		place, _, _ = strings.Cut(strings.TrimLeft(terms[0], "=^[*<"), "*")
-		place += pick(h, "", ":", ":4", "\xff", "\xff\xff", "\xfe", ";", "zz")
+		place += pick(c, "", ":", ":4", "\xff", "\xff\xff", "\xfe", ";", "zz")
 	}
-	return pick(h, "[", "(", "[", "(", ">", "", "-", "+") + place
+	return pick(c, "[", "(", "[", "(", ">", "", "-", "+") + place
 }
 
-func (h hostile) binary() string {
-	b := make([]byte, h.IntN(12))
+func (c caller) binary() string {
+	b := make([]byte, c.IntN(12))
 	for i := range b {
-		b[i] = pick(h, byte(h.IntN(256)), "%:{}*^=-+0a\x00"[h.IntN(12)])
+		b[i] = pick(c, byte(c.IntN(256)), "%:{}*^=-+0a\x00"[c.IntN(12)])
 	}
 	return string(b)
 }
 
-// victim is a server that hostile calls are made to.
+// victim is a server that the calls are made to.
 type victim struct {
 	t        testing.TB
 	engine   *luatest.Engine // or else a server, through conn

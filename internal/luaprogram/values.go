@@ -1,4 +1,4 @@
-package luatest_test
+package luaprogram
 
 import (
 	"fmt"
@@ -6,7 +6,7 @@ import (
 )
 
 // value draws an expression that is meant to be of a kind.
-func (g *generator) value(of kind) *tree {
+func (g *generator) value(of kind) *Tree {
 	g.size--
 	if g.size < 0 || g.one(4) {
 		if name := g.variable(of); name != "" {
@@ -34,7 +34,7 @@ func (g *generator) value(of kind) *tree {
 	return g.any()
 }
 
-func (g *generator) constant(of kind) *tree {
+func (g *generator) constant(of kind) *Tree {
 	switch of {
 	case aNumber:
 		return expression('9', g.pick("0", "1", "2", "3", "7", "10", "0x1F", "1e2", ".5", "3.", "1E-2", "08", "1.5e+1",
@@ -53,7 +53,7 @@ func (g *generator) constant(of kind) *tree {
 }
 
 // decided draws an expression that chooses between values.
-func (g *generator) decided(of kind) *tree {
+func (g *generator) decided(of kind) *Tree {
 	switch g.r.IntN(6) {
 	case 0:
 		return expression('1', "$1 or $2", g.value(of), g.value(of))
@@ -69,7 +69,7 @@ func (g *generator) decided(of kind) *tree {
 	return expression('p', "($0)", g.value(of))
 }
 
-func (g *generator) number() *tree {
+func (g *generator) number() *Tree {
 	switch g.r.IntN(12) {
 	case 0, 1:
 		operator := g.pick("+", "-")
@@ -100,7 +100,7 @@ func (g *generator) number() *tree {
 	return g.constant(aNumber)
 }
 
-func (g *generator) string() *tree {
+func (g *generator) string() *Tree {
 	switch g.r.IntN(10) {
 	case 0, 1, 2:
 		if g.repeated {
@@ -128,9 +128,9 @@ func (g *generator) string() *tree {
 
 func (g *generator) oneOf(of ...kind) kind { return of[g.r.IntN(len(of))] }
 
-func (g *generator) table() *tree {
+func (g *generator) table() *Tree {
 	var fields []string
-	var parts []*tree
+	var parts []*Tree
 	n := g.r.IntN(5)
 	for i := range n {
 		switch {
@@ -148,14 +148,14 @@ func (g *generator) table() *tree {
 	return expression('9', "{"+strings.Join(fields, g.pick(", ", "; "))+"}", parts...)
 }
 
-func (g *generator) functionValue() *tree {
+func (g *generator) functionValue() *Tree {
 	f := expression('9', "function$s", g.body(" "))
 	f.oneLine = true
 	return f
 }
 
 // body draws the parameters and the block of a function.
-func (g *generator) body(space string) *tree {
+func (g *generator) body(space string) *Tree {
 	outer := *g
 	var names []string
 	for range g.r.IntN(4) {
@@ -180,7 +180,7 @@ func (g *generator) body(space string) *tree {
 }
 
 // result draws what a function returns: at times a tail call.
-func (g *generator) result(names []string) *tree {
+func (g *generator) result(names []string) *Tree {
 	g.names = append(g.names, names)
 	defer func() { g.names = g.names[:len(g.names)-1] }()
 	switch g.r.IntN(4) {
@@ -194,8 +194,8 @@ func (g *generator) result(names []string) *tree {
 
 var events = strings.Fields("add sub mul div mod pow unm concat eq lt le call index newindex")
 
-func (g *generator) object() *tree {
-	text, parts := "setmetatable({m = $0, $s}, {", []*tree{g.value(aFunction), g.list(g.r.IntN(2))}
+func (g *generator) object() *Tree {
+	text, parts := "setmetatable({m = $0, $s}, {", []*Tree{g.value(aFunction), g.list(g.r.IntN(2))}
 	for _, event := range events {
 		switch {
 		case event == "index" && g.one(4):
@@ -208,7 +208,7 @@ func (g *generator) object() *tree {
 }
 
 // truth draws a comparison, or several with and, or and not.
-func (g *generator) truth() *tree {
+func (g *generator) truth() *Tree {
 	switch g.r.IntN(7) {
 	case 0, 1:
 		operator := g.pick("<", "<=", ">", ">=", "==", "~=")
@@ -226,7 +226,7 @@ func (g *generator) truth() *tree {
 	return expression('1', "$1 or $2", g.condition(), g.condition())
 }
 
-func (g *generator) any() *tree {
+func (g *generator) any() *Tree {
 	switch g.r.IntN(12) {
 	case 0:
 		return g.truth()
@@ -257,7 +257,7 @@ func (g *generator) any() *tree {
 }
 
 // operation draws what metamethods are for.
-func (g *generator) operation(o string) *tree {
+func (g *generator) operation(o string) *Tree {
 	a, b := word(o), g.value(g.oneOf(anObject, aNumber, aString))
 	if g.one(3) {
 		a, b = b, a
