@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +12,10 @@ import (
 
 // NoExpiry, as a TTL, says on purpose that a record never expires.
 const NoExpiry time.Duration = 1<<63 - 1
+
+// MaxTTL is the longest TTL in whole milliseconds, some 292 years. A record that has
+// longer to live is read with MaxTTL; only other programs write one.
+const MaxTTL = math.MaxInt64 / time.Millisecond * time.Millisecond
 
 // KeepTTL, as the TTL of a Record, leaves the time that the record has left. The
 // record must be live; if it is not, the call fails as a condition does.

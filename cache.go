@@ -20,7 +20,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -91,7 +90,7 @@ type Options struct {
 type Entry struct {
 	Key   Key
 	Value []byte
-	// TTL is the time that the record has left, at least a millisecond, or
+	// TTL is the time that the record has left, from a millisecond to MaxTTL, or
 	// NoExpiry. It is 0 unless it was asked for.
 	TTL time.Duration
 }
@@ -239,7 +238,7 @@ func valueOf(command string, reply *redis.StringCmd) ([]byte, error) {
 	return value, nil
 }
 
-// TTL returns the time that the record has left, at least a millisecond, or
+// TTL returns the time that the record has left, from a millisecond to MaxTTL, or
 // NoExpiry, or ErrNotFound. It is a plain PTTL.
 func (c *Cache) TTL(ctx context.Context, key Key) (time.Duration, error) {
 	ctx = withVerb(ctx, "TTL")
@@ -255,14 +254,11 @@ func (c *Cache) TTL(ctx context.Context, key Key) (time.Duration, error) {
 		return 0, ErrNotFound
 	case left == -1:
 		return NoExpiry, nil
-	case left < 0: // more milliseconds than a Duration holds
-		return longestTTL, nil
+	case left%time.Millisecond != 0: // more milliseconds than a Duration holds: they have wrapped around
+		return MaxTTL, nil
 	}
 	return max(left, time.Millisecond), nil
 }
-
-// longestTTL is the longest Duration of whole milliseconds, some 292 years.
-const longestTTL = math.MaxInt64 / time.Millisecond * time.Millisecond
 
 // GetMany returns the value of each key, in the order of the keys: nil where
 // there is no record, empty but not nil where the value is empty. It is a plain
@@ -646,7 +642,7 @@ func ttlOf(milliseconds int64) time.Duration {
 	if milliseconds < 0 {
 		return NoExpiry
 	}
-	return time.Duration(min(max(milliseconds, 1), int64(longestTTL/time.Millisecond))) * time.Millisecond
+	return time.Duration(min(max(milliseconds, 1), int64(MaxTTL/time.Millisecond))) * time.Millisecond
 }
 
 func (c *Cache) checkNumber(keys []Key) error {

@@ -13,7 +13,8 @@ import (
 // changes, and returns how many left the first. A record that the second has
 // already is not overwritten: it is newer. Each record keeps its value and the time
 // that it has left, and lives longer by no more than its move takes, two round
-// trips.
+// trips. A record that has longer to live than wildkey.MaxTTL would live shorter: it
+// stays where it is, and Move returns an error that names one such record.
 //
 // The two must share no hash tag. Caches that differ in the namespace, in the
 // number of shards or in the segments that choose one have none in common.
@@ -38,6 +39,7 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 			"the namespace, Shards or ShardSegments must differ", tag)
 	}
 	var batch []wildkey.Record
+	var long error // about a record that stays
 	bytes := 0
 	flush := func() error {
 		n, err := moveBatch(ctx, from, to, batch)
@@ -48,6 +50,11 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 	for entry, err := range from.Match(ctx, everything, wildkey.WithTTL(), wildkey.FromMaster()) {
 		if err != nil {
 			return moved, err
+		}
+		if entry.TTL == wildkey.MaxTTL {
+			long = cmp.Or(long, fmt.Errorf("wildkey: Move: %s has more than 292 years to live, which Move cannot give it; "+
+				"touch it, or delete it", entry.Key))
+			continue
 		}
 		record := wildkey.Record{Key: entry.Key, Value: entry.Value, TTL: entry.TTL, If: wildkey.Absent()}
 		batch, bytes = append(batch, record), bytes+len(entry.Value)
@@ -64,7 +71,7 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 		return moved, err
 	}
 	_, err = from.Sweep(ctx)
-	return moved, err
+	return moved, cmp.Or(err, long)
 }
 
 // moveBatch copies the records, and deletes those that have arrived.

@@ -249,6 +249,35 @@ func TestMoveLeavesNoIndex(t *testing.T) {
 	})
 }
 
+// TestMoveLeavesLongTTLs: a record that would live shorter stays, with all of its TTL,
+// and the others move.
+func TestMoveLeavesLongTTLs(t *testing.T) {
+	onMoves(t, func(t *testing.T, b *backend.Backend, fromOptions, toOptions wildkey.Options) {
+		from, to, key := b.Cache(t, fromOptions), b.Cache(t, toOptions), wildkey.K("b")
+		backend.Must(t, from.Put(ctx, backend.Rec(wildkey.K("a"), "1")))
+		backend.Must(t, from.Put(ctx, backend.Rec(key, "2")))
+		backend.Must(t, from.Put(ctx, backend.Rec(wildkey.K("c"), "3")))
+		name, err := from.Layout().Record(key)
+		backend.Must(t, err)
+		const years400, years399 = 400 * 365 * 86_400_000, 399 * 365 * 86_400_000
+		b.Do(t, "PEXPIRE", name, years400)
+		if n, err := admin.Move(ctx, from, to); n != 2 || err == nil || !strings.Contains(err.Error(), "Move: b has more than 292 years") {
+			t.Errorf("Move: %d, %v", n, err)
+		}
+		backend.WantAll(t, from, "**", "b=2")
+		backend.WantAll(t, to, "**", "a=1", "c=3")
+		if left := b.Do(t, "PTTL", name).(int64); left < years399 {
+			t.Errorf("%d ms are left of %d", left, int64(years400))
+		}
+		_, err = from.Touch(ctx, time.Hour, key)
+		backend.Must(t, err)
+		if n, err := admin.Move(ctx, from, to); n != 1 || err != nil {
+			t.Errorf("Move, once it is touched: %d, %v", n, err)
+		}
+		wantGone(t, b, from)
+	})
+}
+
 // TestMoveToAFullServer moves nothing, tells why and loses nothing.
 func TestMoveToAFullServer(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {

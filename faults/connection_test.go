@@ -90,9 +90,6 @@ func (on caches) state() (string, error) {
 
 var ofUser = wildkey.MustParsePattern("user:1:**")
 
-// first drops what a call returns beside its error.
-func first(_ any, err error) error { return err }
-
 func cutCalls() []cutCall {
 	putOf := func(records ...wildkey.Record) func(on caches) error {
 		return func(on caches) error { return on.first.Put(ctx, records...) }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math/rand/v2"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -869,3 +871,36 @@ func (w *worker) sweep() error {
 func (w *worker) reindex() error {
 	return first(admin.Reindex(ctx, w.client, w.cache.Layout()))
 }
+
+// reindexAgain is a Reindex that has seen a slot move, and so is to be repeated.
+const reindexAgain = "Reindex: call it again"
+
+// kindOf says in a word or two how a call ended.
+func kindOf(err error) string {
+	var answer redis.Error
+	var network net.Error
+	switch {
+	case err == nil:
+		return "done"
+	case errors.Is(err, wildkey.ErrScriptMissing):
+		return "script missing"
+	case errors.As(err, &answer):
+		code, _, _ := strings.Cut(answer.Error(), " ")
+		return code
+	case errors.Is(err, redis.ErrPoolTimeout):
+		return "no free connection"
+	case errors.As(err, &network) && network.Timeout():
+		return "timeout"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE):
+		return "connection broken"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused"
+	case strings.HasPrefix(err.Error(), "wildkey: Reindex: "):
+		return reindexAgain
+	}
+	return err.Error()
+}
+
+// first drops what a call returns beside its error.
+func first(_ any, err error) error { return err }

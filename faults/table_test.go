@@ -2,26 +2,20 @@ package faults
 
 import (
 	"cmp"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"text/tabwriter"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
-
-	"github.com/wildkey/wildkey"
 )
 
 var long = flag.Bool("long", false, "run the long form, and print the table")
@@ -33,9 +27,6 @@ func rounds(short, inLong int) int {
 	}
 	return short
 }
-
-// toolPath is the operators' tool, as TestMain has built it.
-var toolPath string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -148,34 +139,4 @@ func thousands(n int) string {
 		digits = digits[:i] + "," + digits[i:]
 	}
 	return digits
-}
-
-// reindexAgain is a Reindex that has seen a slot move, and so is to be repeated.
-const reindexAgain = "Reindex: call it again"
-
-// kindOf says in a word or two how a call ended.
-func kindOf(err error) string {
-	var answer redis.Error
-	var network net.Error
-	switch {
-	case err == nil:
-		return "done"
-	case errors.Is(err, wildkey.ErrScriptMissing):
-		return "script missing"
-	case errors.As(err, &answer):
-		code, _, _ := strings.Cut(answer.Error(), " ")
-		return code
-	case errors.Is(err, redis.ErrPoolTimeout):
-		return "no free connection"
-	case errors.As(err, &network) && network.Timeout():
-		return "timeout"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
-		errors.Is(err, syscall.EPIPE):
-		return "connection broken"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case strings.HasPrefix(err.Error(), "wildkey: Reindex: "):
-		return reindexAgain
-	}
-	return err.Error()
 }

@@ -190,6 +190,9 @@ func checkInvariant(client redis.UniversalClient) (invariant.Report, error) {
 	return invariant.Report{}, fmt.Errorf("no check for a %T", client)
 }
 
+// toolPath is the operators' tool, as TestMain has built it.
+var toolPath string
+
 // checkWithTool returns how many breaches wildkey check reports.
 func checkWithTool(t *testing.T, client redis.UniversalClient, cache wildkey.Options) int {
 	t.Helper()

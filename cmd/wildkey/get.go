@@ -35,8 +35,13 @@ func (t *tool) getCommand() *cobra.Command {
 			case err != nil:
 				return err
 			case t.json:
-				entry := wildkey.Entry{Key: key, Value: value, TTL: left}
-				return t.line(newLine(record{entry, int64(len(value)), time.Now()}, true))
+				found := record{Entry: wildkey.Entry{Key: key, Value: value, TTL: left}, at: time.Now()}
+				if left == wildkey.MaxTTL {
+					if found, err = s.lookAgain(ctx, found); err != nil {
+						return err
+					}
+				}
+				return t.line(newLine(found, true))
 			case t.isTerminal(t.stdout):
 				_, err = fmt.Fprintln(t.out, visible(string(value)))
 			default:

@@ -1,15 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
 
 	"github.com/wildkey/wildkey"
@@ -34,14 +38,17 @@ func (t *tool) importCommand() *cobra.Command {
 		Long: `Write the records of an NDJSON file, or of standard input, as export writes
 them: one JSON object a line, with
 
-  key           encoded, "user:42", or a list of segments, ["user", "42"]
-  value         text, or value_base64, any bytes
+  key           encoded, "user:42", or a list of segments, ["user", "42"], of
+                which each is text or an integer
+  value         text, or value_base64, any bytes in standard base64
   expires_at    Unix milliseconds, by the clock of this machine;
                 or ttl, milliseconds from now, or "never"
 
 A record that names neither has the TTL of --ttl or --no-expiry. One that has
 expired meanwhile is left out. A record that is there already is written over.
-The first line that is wrong ends the import; those before it are written.
+Each line is taken exactly or is an error: the first line that is wrong ends the
+import; those before it are written. The input is UTF-8, and a byte order mark
+before a line is skipped.
 What comes slowly is written as it comes: tail -f can be imported.
 
 ` + voidsHelp,
@@ -104,8 +111,10 @@ func (i *importer) lines(ctx context.Context, in io.Reader) error {
 			}
 		case line := <-lines:
 			i.progress.add(len(line.text))
-			err := i.add(line.text)
+			err := cmp.Or(formatError(line.text, number), i.add(line.text))
 			switch {
+			case line.err == bufio.ErrTooLong:
+				err = fmt.Errorf("line %d is longer than %s, and no record is", number, size(importLine))
 			case err != nil:
 				err = fmt.Errorf("line %d: %w", number, err)
 			case line.err == io.EOF:
@@ -127,15 +136,26 @@ func (i *importer) lines(ctx context.Context, in io.Reader) error {
 	}
 }
 
+// formatError names the format of an input that is not lines of UTF-8, by the first of
+// them.
+func formatError(text []byte, number int) error {
+	has := func(start string) bool { return number == 1 && bytes.HasPrefix(text, []byte(start)) }
+	switch {
+	case has("\x1f\x8b"):
+		return errors.New("the input is compressed by gzip: zcat FILE | wildkey import")
+	case has("\xff\xfe"), has("\xfe\xff"), has("{\x00"), has("\x00{"):
+		return errors.New("the input is UTF-16: iconv -f UTF-16 -t UTF-8 FILE | wildkey import")
+	}
+	return nil
+}
+
 // add takes the record of a line, if it has one, into the batch.
 func (i *importer) add(text []byte) error {
+	text = bytes.TrimPrefix(text, []byte("\ufeff"))
 	if len(bytes.TrimSpace(text)) == 0 {
 		return nil
 	}
 	record, err := parseLine(text, i.fallback)
-	if err == nil {
-		err = checkKey(record.Key)
-	}
 	if err != nil {
 		return err
 	}
@@ -143,7 +163,7 @@ func (i *importer) add(text []byte) error {
 		i.due = time.After(importWait)
 	}
 	i.batch = append(i.batch, record)
-	i.bytes += len(record.Value)
+	i.bytes += len(record.value)
 	return nil
 }
 
@@ -158,14 +178,14 @@ func (i *importer) put(ctx context.Context) error {
 	}
 	now, batch := time.Now(), i.batch
 	i.batch, i.bytes, i.due = nil, 0, nil
-	shards := map[int][]wildkey.Record{}
+	shards := map[int][]incoming{}
 	for _, record := range batch {
-		if !record.ready(now) {
+		if record.left(now) == 0 {
 			i.expired++
 			continue
 		}
-		shard := i.layout.Shard(record.Key)
-		shards[shard] = append(shards[shard], record.Record)
+		shard := i.layout.Shard(record.key)
+		shards[shard] = append(shards[shard], record)
 	}
 	var mu sync.Mutex
 	var first error
@@ -176,7 +196,7 @@ func (i *importer) put(ctx context.Context) error {
 		calls.Add(1)
 		go func() {
 			defer func() { <-turns; calls.Done() }()
-			written, err := i.putOnShard(ctx, records)
+			written, err := i.putOnShard(ctx, records, now)
 			mu.Lock()
 			defer mu.Unlock()
 			i.written, first = i.written+written, cmp.Or(first, err)
@@ -188,31 +208,53 @@ func (i *importer) put(ctx context.Context) error {
 
 // putOnShard writes records of one shard in their order, and returns how many. Each call
 // voids the leases of its records too, and names no key twice.
-func (i *importer) putOnShard(ctx context.Context, records []wildkey.Record) (written int, err error) {
+func (i *importer) putOnShard(ctx context.Context, records []incoming, now time.Time) (written int, err error) {
 	for len(records) > 0 {
-		n, bytes, met := 0, 0, map[string]bool{}
+		if records[0].left(now) > wildkey.MaxTTL.Milliseconds() {
+			if err := i.putLong(ctx, records[0], now); err != nil {
+				return written, err
+			}
+			written, records = written+1, records[1:]
+			continue
+		}
+		var call []wildkey.Record
+		bytes, met := 0, map[string]bool{}
 		for _, record := range records[:min(len(records), i.cache.Options().CallRecords/2)] {
-			key := record.Key.String()
-			bytes += len(key) + len(record.Value)
-			if met[key] || n > 0 && bytes > i.cache.Options().CallBytes {
+			name, left := record.key.String(), record.left(now)
+			bytes += len(name) + len(record.value)
+			if met[name] || len(call) > 0 && bytes > i.cache.Options().CallBytes || left > wildkey.MaxTTL.Milliseconds() {
 				break
 			}
-			met[key] = true
-			n++
+			met[name] = true
+			ttl := time.Duration(left) * time.Millisecond
+			if left == ttlNever {
+				ttl = wildkey.NoExpiry
+			}
+			call = append(call, wildkey.Record{Key: record.key, Value: record.value, TTL: ttl})
 		}
-		if err := i.voids.Put(ctx, records[:n]...); err != nil {
+		if err := i.voids.Put(ctx, call...); err != nil {
 			return written, err
 		}
-		written, records = written+n, records[n:]
+		written, records = written+len(call), records[len(call):]
 	}
 	return written, nil
 }
 
-// checkKey finds out about a key before others are put with it.
-func checkKey(key wildkey.Key) error {
-	if len(key) == 0 {
-		return fmt.Errorf("%w: it has no segment", wildkey.ErrInvalidKey)
+// putLong writes a record that has more to live than a wildkey.Record holds, and voids
+// its lease.
+func (i *importer) putLong(ctx context.Context, record incoming, now time.Time) error {
+	shard, encoded := i.layout.Shard(record.key), record.key.String()
+	keys := []string{i.layout.Index(shard), i.layout.Prefix(shard) + encoded, i.layout.Prefix(shard) + "!" + encoded}
+	scripts := wildkey.Scripts()
+	script := scripts[slices.IndexFunc(scripts, func(s wildkey.Script) bool { return s.Name == "put" })]
+	put := func() error {
+		return i.client.EvalSha(ctx, script.SHA1, keys, record.left(now), "*", record.value, "delete", "*", "").Err()
 	}
-	_, err := wildkey.ParseKey(key.String())
+	err := put()
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		if err = i.cache.Load(ctx); err == nil {
+			err = put()
+		}
+	}
 	return err
 }

@@ -75,8 +75,11 @@ func TestImportVoidsLeases(t *testing.T) {
 					_, err := cache.Apply(ctx, wildkey.OpPut(wildkey.Record{Key: key}).OnLease())
 					must(t, err)
 				}
-				record := wildkey.Record{Key: key, Value: []byte("new"), TTL: wildkey.NoExpiry}
-				run.batch = append(run.batch, incoming{Record: record})
+				record := incoming{key: key, value: []byte("new"), ttl: ttlNever}
+				if i%50 == 0 {
+					record.ttl = longestTTL
+				}
+				run.batch = append(run.batch, record)
 			}
 			must(t, run.put(ctx))
 			leases, err := cache.Count(ctx, wildkey.MustParsePattern("**").Leases())

@@ -1,78 +1,40 @@
 package main
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/base64"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"math"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/wildkey/wildkey"
 )
 
-// line is a record as one line of JSON, which export writes and import reads.
+// line is a record as export and listings write it: one line of JSON.
 type line struct {
-	Key       lineKey  `json:"key"`
-	Value     *string  `json:"value,omitempty"`        // a value that is UTF-8, unless base64 is shorter
-	Base64    *[]byte  `json:"value_base64,omitempty"` // any value
-	Bytes     *int64   `json:"bytes,omitempty"`        // where a listing leaves the value out
-	ExpiresAt *int64   `json:"expires_at,omitempty"`   // Unix ms
-	TTL       *lineTTL `json:"ttl,omitempty"`
+	Key       lineKey `json:"key"`
+	Value     *string `json:"value,omitempty"`        // a value that is UTF-8, unless base64 is shorter
+	Base64    *[]byte `json:"value_base64,omitempty"` // any value
+	Bytes     *int64  `json:"bytes,omitempty"`        // where a listing leaves the value out
+	ExpiresAt *int64  `json:"expires_at,omitempty"`   // Unix ms
+	TTL       *string `json:"ttl,omitempty"`          // never
 }
 
-// lineTTL is read as milliseconds from now or the word never, and written as that.
-type lineTTL time.Duration
-
-const lineNever = `"never"`
-
-func (d lineTTL) MarshalJSON() ([]byte, error) { return []byte(lineNever), nil }
-
-func (d *lineTTL) UnmarshalJSON(text []byte) error {
-	if string(text) == lineNever {
-		*d = lineTTL(wildkey.NoExpiry)
-		return nil
-	}
-	const longest = math.MaxInt64 / int64(time.Millisecond)
-	milliseconds, err := strconv.ParseInt(string(text), 10, 64)
-	if err != nil || milliseconds < 1 || milliseconds > longest {
-		return fmt.Errorf("its ttl, %s, is neither %s nor milliseconds from 1 to %d", text, lineNever, longest)
-	}
-	*d = lineTTL(time.Duration(milliseconds) * time.Millisecond)
-	return nil
-}
-
-// lineKey is written encoded; it is read encoded or as a list of segments.
+// lineKey is written encoded.
 type lineKey wildkey.Key
 
 func (k lineKey) MarshalText() ([]byte, error) { return []byte(wildkey.Key(k).String()), nil }
 
-func (k *lineKey) UnmarshalJSON(text []byte) error {
-	if bytes.HasPrefix(text, []byte("[")) {
-		return json.Unmarshal(text, (*[]string)(k))
-	}
-	var encoded string
-	if err := json.Unmarshal(text, &encoded); err != nil {
-		return err
-	}
-	key, err := wildkey.ParseKey(encoded)
-	*k = lineKey(key)
-	return err
-}
+const lineNever = "never"
 
 // newLine is the line of a record, with its value if that was asked for.
 func newLine(record record, withValue bool) line {
 	l := line{Key: lineKey(record.Key)}
-	if ttl := lineTTL(record.TTL); record.TTL == wildkey.NoExpiry {
-		l.TTL = &ttl
+	if never := lineNever; record.TTL == wildkey.NoExpiry {
+		l.TTL = &never
 	} else {
-		expires := record.at.Add(record.TTL).UnixMilli()
+		expires := record.at.UnixMilli() + cmp.Or(record.beyond, record.TTL.Milliseconds())
 		l.ExpiresAt = &expires
 	}
 	switch {
@@ -105,59 +67,4 @@ func textLength(value []byte) int {
 		}
 	}
 	return length
-}
-
-// incoming is a record that a line holds. What expires at a moment has no TTL
-// yet: that is the time left when it is put.
-type incoming struct {
-	wildkey.Record
-	expiresAt *int64 // Unix ms
-}
-
-// ready gives the record its TTL, and reports whether it is still to live now.
-func (in *incoming) ready(now time.Time) bool {
-	if in.expiresAt != nil {
-		in.TTL = time.UnixMilli(*in.expiresAt).Sub(now)
-	}
-	return in.expiresAt == nil || in.TTL >= time.Millisecond
-}
-
-// parseLine reads a line. Of what names no TTL, the record has fallback.
-func parseLine(text []byte, fallback time.Duration) (incoming, error) {
-	var l line
-	// The decoder would put U+FFFD in the place of what is no UTF-8.
-	if !utf8.Valid(text) {
-		return incoming{}, errors.New("it is not UTF-8; give such a value as value_base64")
-	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&l); err != nil {
-		return incoming{}, err
-	}
-	// Of what follows, Decoder.More would not see a } or ].
-	if err := decoder.Decode(new(json.RawMessage)); err != io.EOF {
-		return incoming{}, errors.New("something follows its JSON object")
-	}
-	record := incoming{wildkey.Record{Key: wildkey.Key(l.Key), TTL: fallback}, l.ExpiresAt}
-	switch {
-	case (l.Value == nil) == (l.Base64 == nil):
-		return record, errors.New("it needs one of value and value_base64")
-	case l.Value != nil:
-		record.Value = []byte(*l.Value)
-	default:
-		record.Value = *l.Base64
-	}
-	switch {
-	case l.ExpiresAt != nil && l.TTL != nil:
-		return record, errors.New("it has both expires_at and ttl")
-	case l.ExpiresAt != nil:
-		if record.TTL = time.Until(time.UnixMilli(*l.ExpiresAt)); record.TTL == math.MaxInt64 { // or even more
-			return record, fmt.Errorf("its expires_at, %d, is more than 292 years ahead", *l.ExpiresAt)
-		}
-	case l.TTL != nil:
-		record.TTL = time.Duration(*l.TTL)
-	case fallback == 0:
-		return record, errors.New("it has neither expires_at nor ttl, and neither --ttl nor --no-expiry is given")
-	}
-	return record, nil
 }

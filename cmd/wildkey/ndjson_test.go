@@ -42,7 +42,7 @@ func TestLongestLine(t *testing.T) {
 		}
 		back, err := parseLine(text, 0)
 		must(t, err)
-		if string(back.Value) != value {
+		if string(back.value) != value {
 			t.Errorf("%q comes back as another value", value[:4])
 		}
 	}

@@ -31,7 +31,10 @@ all has moved; what takes a record, or puts one on a condition, waits until then
 
 It moves what the index holds: if check finds records unlisted, reindex first.
 Leases of package fetch go, and are not moved: what a client is loading here
-then is not stored.`,
+then is not stored.
+
+A record with more than 292 years to live stays, and is an error. To move it,
+export it, import it there, and delete it here.`,
 		Example: `  wildkey reshard --shards 1 --to-shards 48 --to-shard-segments 2
   wildkey reshard --shards 48 --to-shards 96`,
 		DisableFlagsInUseLine: true,

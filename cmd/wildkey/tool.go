@@ -96,6 +96,7 @@ Quote patterns, or the shell may expand them.
 			t.lsCommand(), t.countCommand(), t.getCommand(), t.putCommand(), t.touchCommand(), t.rmCommand(),
 			t.exportCommand(), t.importCommand(), t.reshardCommand(),
 		}},
+		{"Keys:", []*cobra.Command{t.encodeCommand(), t.decodeCommand()}},
 		{"Care:", []*cobra.Command{
 			t.doctorCommand(), t.checkCommand(), t.topCommand(), t.sweepCommand(), t.reindexCommand(), t.scriptsCommand(),
 		}},

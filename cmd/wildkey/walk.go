@@ -3,9 +3,9 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
-	"math"
 	"sync"
 	"time"
 
@@ -17,8 +17,9 @@ import (
 // record is a live record, as a walk meets it.
 type record struct {
 	wildkey.Entry
-	bytes int64     // of its value
-	at    time.Time // when it had its TTL left
+	bytes  int64     // of its value
+	at     time.Time // when it had its TTL left
+	beyond int64     // that TTL in ms, if it is more than wildkey.MaxTTL
 }
 
 // walk yields the records that match with their values and TTLs, in byte order of
@@ -41,11 +42,54 @@ func (s *session) walk(ctx context.Context, pattern wildkey.Pattern) iter.Seq2[r
 			mu.Lock()
 			at := read[s.layout.Index(s.layout.Shard(entry.Key))]
 			mu.Unlock()
-			if !yield(record{entry, int64(len(entry.Value)), at}, err) {
+			met := record{Entry: entry, bytes: int64(len(entry.Value)), at: at}
+			if err == nil && entry.TTL == wildkey.MaxTTL {
+				if met, err = s.lookAgain(ctx, met); errors.Is(err, redis.Nil) {
+					continue // it has gone meanwhile
+				}
+			}
+			if !yield(met, err) {
 				return
 			}
 		}
 	}
+}
+
+// lookAgain returns a record with all of its TTL, more of which is left than a Duration
+// holds. Value and TTL are again of one moment.
+func (s *session) lookAgain(ctx context.Context, met record) (record, error) {
+	name, err := s.layout.Record(met.Key)
+	if err != nil {
+		return met, err
+	}
+	var value *redis.StringCmd
+	var left *redis.Cmd
+	_, err = s.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		value, left = p.Get(ctx, name), p.Do(ctx, "PTTL", name)
+		return nil
+	})
+	if err != nil {
+		return met, fmt.Errorf("GET and PTTL of %s: %w", met.Key, err)
+	}
+	if met.Value, err = value.Bytes(); err != nil {
+		return met, err
+	}
+	milliseconds, err := left.Int64()
+	met.bytes, met.at = int64(len(met.Value)), time.Now()
+	met.TTL, met.beyond = ttlOfReply(milliseconds)
+	return met, err
+}
+
+// ttlOfReply returns the TTL that a PTTL of a live record says, and the reply itself if
+// it is more than wildkey.MaxTTL.
+func ttlOfReply(milliseconds int64) (ttl time.Duration, beyond int64) {
+	switch {
+	case milliseconds < 0:
+		return wildkey.NoExpiry, 0
+	case milliseconds > wildkey.MaxTTL.Milliseconds():
+		return wildkey.MaxTTL, milliseconds
+	}
+	return time.Duration(milliseconds) * time.Millisecond, 0
 }
 
 // measureBatch is how many records are asked after at a time.
@@ -105,14 +149,12 @@ func (s *session) lookAt(ctx context.Context, keys []wildkey.Key) (records []rec
 		if err := cmp.Or(err, errLeft); err != nil {
 			return nil, fmt.Errorf("PTTL and STRLEN: %w", err)
 		}
-		ttl := time.Duration(min(milliseconds, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
-		switch milliseconds {
-		case -2:
+		if milliseconds == -2 {
 			continue // it has gone meanwhile
-		case -1:
-			ttl = wildkey.NoExpiry
 		}
-		records = append(records, record{wildkey.Entry{Key: key, TTL: ttl}, length, time.Now()})
+		met := record{Entry: wildkey.Entry{Key: key}, bytes: length, at: time.Now()}
+		met.TTL, met.beyond = ttlOfReply(milliseconds)
+		records = append(records, met)
 	}
 	return records, nil
 }

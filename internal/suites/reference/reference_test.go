@@ -4,7 +4,6 @@
 package reference
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -16,8 +15,6 @@ import (
 	"github.com/wildkey/wildkey/internal/backend"
 	"github.com/wildkey/wildkey/writer"
 )
-
-var ctx = context.Background()
 
 func TestReferenceCanPutGetAndDeleteRecords(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {

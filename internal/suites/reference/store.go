@@ -1,6 +1,7 @@
 package reference
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 	"github.com/wildkey/wildkey/internal/backend"
 	"github.com/wildkey/wildkey/internal/reference"
 )
+
+var ctx = context.Background()
 
 // newReference returns a reference whose clock agrees with the server's.
 func newReference(b *backend.Backend) *reference.Store {
