@@ -86,8 +86,8 @@ func owners(
 	owners, mu := map[int]string{}, sync.Mutex{}
 	err := forEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
 		for shard := range layout.Shards() {
-			// While its slot moves, a node refuses two keys of which one is missing.
-			err := master.Exists(ctx, layout.Index(shard), layout.Tag(shard)).Err()
+			// While its slot moves, a node refuses two keys of which one is missing, as the bare prefix is.
+			err := master.Exists(ctx, layout.Index(shard), layout.Prefix(shard)).Err()
 			if _, elsewhere := redis.IsMovedError(err); elsewhere {
 				continue
 			}

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -338,111 +339,62 @@ func evalsha(digest string, call corpus.Call) []any {
 	return append(args, call.Args...)
 }
 
-// TestAuditLockedMode: only an operator loads, and an application with all the
-// ACL lines of the page does all that a Cache can.
+// TestAuditLockedMode: only an operator loads, and the application and the reader
+// of the page do all that they may.
 func TestAuditLockedMode(t *testing.T) {
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
 		if b.LacksReadOnlyScripts() {
 			t.Skip("this server has no EVALSHA_RO")
 		}
-		content, err := os.ReadFile(module.Path(auditPage))
-		backend.Must(t, err)
-		line := regexp.MustCompile(`(?m)^ *ACL SETUSER operator on >SECRET (.*)$`).FindStringSubmatch(string(content))
-		operator := user(t, b, "operator", strings.Fields(line[1])...)
-		var all []string
-		for _, script := range wildkey.Scripts() {
-			all = append(all, permissionsOnPage(t, script.Name)[0]...)
-		}
-		app := user(t, b, "app", all...)
-		reader := user(t, b, "reader", append(permissionsOnPage(t, "match")[0], "+get")...)
-		cache, err := wildkey.New(app, wildkey.Options{Namespace: "t", TTL: time.Hour, Preloaded: true})
-		backend.Must(t, err)
+		loader := user(t, b, "loader", lineOnPage(t, "loader")...)
+		app := user(t, b, "app", replaced(t, lineOnPage(t, "app"), "+script|load", "+script|exists")...)
+		reader := user(t, b, "reader", lineOnPage(t, "reader")...)
+		options := wildkey.Options{Namespace: "app", Preloaded: true}
+		cache := backend.Cache(t, app, options)
 		record := backend.Rec(wildkey.K("a", "b"), "v")
 		if err := cache.Put(ctx, record); !errors.Is(err, wildkey.ErrScriptMissing) {
 			t.Errorf("Put before the scripts are loaded: %v", err)
 		}
 		for _, script := range wildkey.Scripts() {
-			backend.Must(t, operator.ScriptLoad(ctx, script.Source).Err())
-			if loaded := operator.ScriptExists(ctx, script.SHA1).Val(); !slices.Equal(loaded, []bool{true}) {
-				t.Errorf("the operator does not see %s.lua: %v", script.Name, loaded)
+			backend.Must(t, loader.ScriptLoad(ctx, script.Source).Err())
+			if loaded := loader.ScriptExists(ctx, script.SHA1).Val(); !slices.Equal(loaded, []bool{true}) {
+				t.Errorf("the loader does not see %s.lua: %v", script.Name, loaded)
 			}
 		}
-		if err := operator.Get(ctx, "{t}:a:b").Err(); !redis.HasErrorPrefix(err, "NOPERM") {
-			t.Errorf("the operator reads records: %v", err)
+		if err := loader.Get(ctx, "{app}:a:b").Err(); !redis.HasErrorPrefix(err, "NOPERM") {
+			t.Errorf("the loader reads records: %v", err)
 		}
-		mayAll(t, cache, record)
-		everything := wildkey.MustParsePattern("**")
-		reading, err := wildkey.New(reader, wildkey.Options{Namespace: "t", TTL: time.Hour, Preloaded: true, LeaveStale: true})
-		backend.Must(t, err)
+		for _, failure := range failed(applies(t, cache, record.Key)) {
+			t.Errorf("the application: %s", failure)
+		}
+		backend.Must(t, cache.Put(ctx, record))
+		options.LeaveStale = true
+		reading := backend.Cache(t, reader, options)
+		for _, failure := range failed(reads(reading, record.Key)) {
+			t.Errorf("the reader: %s", failure)
+		}
 		for name, err := range map[string]error{
-			"Get":     errorOf(reading.Get(ctx, record.Key)),
-			"GetMany": errorOf(reading.GetMany(ctx, record.Key)),
-			"TTL":     errorOf(reading.TTL(ctx, record.Key)),
-			"Collect": errorOf(reading.Collect(ctx, everything)),
-			"Count":   errorOf(reading.Count(ctx, everything)),
+			"Put":                    reading.Put(ctx, record),
+			"Match(..., FromMaster)": errorOfAll(reading.Match(ctx, everything, wildkey.FromMaster())),
+			"loading of the reader":  reader.ScriptLoad(ctx, "return 1").Err(),
+			"loading of the app":     app.ScriptLoad(ctx, "return 1").Err(),
+			"Reindex without +scan":  errorOf(admin.Reindex(ctx, app, cache.Layout())),
+			"EVAL of the app":        app.Eval(ctx, "return 1", nil).Err(),
 		} {
-			if err != nil {
-				t.Errorf("%s of a reader: %v", name, err)
+			if !redis.HasErrorPrefix(err, "NOPERM") {
+				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if err := reading.Put(ctx, record); !redis.HasErrorPrefix(err, "NOPERM") {
-			t.Errorf("Put of a reader: %v", err)
-		}
-		reindex := func() error { return errorOf(admin.Reindex(ctx, app, cache.Layout())) }
-		touch := func() error { return errorOf(cache.GetTouch(ctx, time.Minute, record.Key)) }
-		estimate := func() error { return errorOf(cache.Estimate(ctx, everything)) }
-		for name, row := range map[string]struct {
-			act        func() error
-			permission string
-		}{"Reindex": {reindex, "+scan"}, "GetTouch": {touch, "+getex"}, "Estimate": {estimate, "+zlexcount"}} {
-			if err := row.act(); !redis.HasErrorPrefix(err, "NOPERM") {
-				t.Errorf("%s without %s: %v", name, row.permission, err)
-			}
-			b.Do(t, "ACL", "SETUSER", "app", row.permission)
-			if err := row.act(); err != nil {
-				t.Errorf("%s with %s: %v", name, row.permission, err)
-			}
-		}
-		if err := cache.Load(ctx); !redis.HasErrorPrefix(err, "NOPERM") {
-			t.Errorf("Load without +script|exists: %v", err)
-		}
-		b.Do(t, "ACL", "SETUSER", "app", "+script|exists")
-		if err := cache.Load(ctx); err != nil {
-			t.Errorf("Load with +script|exists: %v", err)
+		b.Do(t, "ACL", "SETUSER", "app", "+scan")
+		if err := errorOf(admin.Reindex(ctx, app, cache.Layout())); err != nil {
+			t.Errorf("Reindex with +scan: %v", err)
 		}
 	})
 }
 
-// mayAll expects that the client of a cache may do all that it does with the
-// permissions of the scripts. The record is there in the end.
-func mayAll(t *testing.T, cache *wildkey.Cache, record wildkey.Record) {
-	t.Helper()
-	everything := wildkey.MustParsePattern("**")
-	for name, err := range map[string]error{
-		"Put":         cache.Put(ctx, record),
-		"Get":         errorOf(cache.Get(ctx, record.Key)),
-		"GetMany":     errorOf(cache.GetMany(ctx, record.Key, record.Key)),
-		"TTL":         errorOf(cache.TTL(ctx, record.Key)),
-		"Touch":       errorOf(cache.Touch(ctx, time.Minute, record.Key)),
-		"Apply":       errorOf(cache.Apply(ctx, wildkey.OpCheck(record.Key).If(wildkey.Present()))),
-		"Collect":     errorOf(cache.Collect(ctx, everything)),
-		"Count":       errorOf(cache.Count(ctx, everything)),
-		"List":        errorOfAll(cache.List(ctx, wildkey.MustParsePattern("*"))),
-		"TouchMatch":  errorOf(cache.TouchMatch(ctx, wildkey.NoExpiry, everything)),
-		"Take":        errorOf(cache.Take(ctx, record.Key)),
-		"DeleteMatch": errorOf(cache.DeleteMatch(ctx, everything)),
-		"Sweep":       errorOf(cache.Sweep(ctx)),
-		"Put again":   cache.Put(ctx, record),
-	} {
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}
-
 func errorOf(_ any, err error) error { return err }
 
-func errorOfAll(list iter.Seq2[wildkey.Item, error]) error {
+func errorOfAll[T any](list iter.Seq2[T, error]) error {
 	for _, err := range list {
 		if err != nil {
 			return err
@@ -451,51 +403,64 @@ func errorOfAll(list iter.Seq2[wildkey.Item, error]) error {
 	return nil
 }
 
-// TestAuditCluster: with the lines of the page for all shards of a namespace,
-// on every node, an application does all that a Cache can, and nothing in
+// TestAuditCluster: with the line of the page for the shards of a namespace, on
+// every node, an application does all that it may, and nothing in other shards or
 // another namespace.
 func TestAuditCluster(t *testing.T) {
 	const namespace, encoded = "my app*", "my%20app%2A"
-	redisserver.EachCluster(t, 3, 0, func(t *testing.T, c *redisserver.Cluster) {
+	redisserver.EachCluster(t, 3, 1, func(t *testing.T, c *redisserver.Cluster) {
 		if c.Nodes[0].Program.Before(7, 0) {
 			t.Skip("this server has no EVALSHA_RO")
 		}
-		userOf := func(name string, permissions ...string) *redis.ClusterClient {
+		content, err := os.ReadFile(module.Path(auditPage))
+		backend.Must(t, err)
+		userOf := func(name, shards string, permissions ...string) func(*redis.ClusterOptions) {
+			if !bytes.Contains(content, []byte("`~{app"+shards+"}/keys` `~{app"+shards+"}:*`")) {
+				t.Errorf("the page has no key patterns with %s", shards)
+			}
+			for _, permission := range lineOnPage(t, "app") {
+				permissions = append(permissions, strings.ReplaceAll(permission, "{app}", "{"+encoded+shards+"}"))
+			}
 			for _, node := range c.Nodes {
 				user(t, &backend.Backend{Client: node.Client(t), Server: node}, name, permissions...)
 			}
-			return c.Client(t, func(o *redis.ClusterOptions) { o.Username, o.Password = name, "SECRET" })
+			return func(o *redis.ClusterOptions) { o.Username, o.Password = name, "SECRET" }
 		}
-		var permissions []string
-		for _, script := range wildkey.Scripts() {
-			for _, permission := range permissionsOnPage(t, script.Name)[0] {
-				permissions = append(permissions, strings.ReplaceAll(permission, "{t}", "{"+encoded+"#*}"))
+		open := func(client wildkey.Client, namespace string, shards, segments int) *wildkey.Cache {
+			return backend.Cache(t, client, wildkey.Options{Namespace: namespace, Shards: shards, ShardSegments: segments})
+		}
+		app := c.Client(t, userOf("app", "#*/48/2", "+cluster|slots"))
+		any := c.Client(t, userOf("any", "#*", "+cluster|slots"))
+		lost := c.Client(t, userOf("lost", "#*"))
+		for name, cache := range map[string]*wildkey.Cache{
+			"48 shards":           open(app, namespace, 48, 2),
+			"8 shards, with any":  open(any, namespace, 8, 1),
+			"48 shards, with any": open(any, namespace, 48, 2),
+		} {
+			for _, failure := range failed(applies(t, cache, wildkey.K("a", "b"))) {
+				t.Errorf("%s: %s", name, failure)
 			}
 		}
-		app := userOf("app", append(permissions, "+cluster|slots")...)
-		lost := userOf("lost", permissions...)
-		open := func(client wildkey.Client, namespace string, shards int) *wildkey.Cache {
-			cache, err := wildkey.New(client, wildkey.Options{
-				Namespace: namespace, TTL: time.Hour, Preloaded: true, Shards: shards,
+		for _, permission := range []string{"+readonly", "-readonly"} {
+			replicas := c.Client(t, func(o *redis.ClusterOptions) {
+				userOf("replicas", "#*", "+cluster|slots", permission)(o)
+				o.ReadOnly = true
 			})
-			backend.Must(t, err)
-			return cache
-		}
-		cache := open(app, namespace, 8)
-		operator, err := wildkey.New(c.Client(t, nil), wildkey.Options{})
-		backend.Must(t, err)
-		backend.Must(t, operator.Load(ctx))
-		for i := range 8 {
-			mayAll(t, cache, backend.Rec(wildkey.K(i), "v"))
+			_, err := open(replicas, namespace, 48, 2).Count(ctx, everything)
+			if refused := redis.HasErrorPrefix(err, "NOPERM"); refused != (permission == "-readonly") || !refused && err != nil {
+				t.Errorf("Count on replicas with %s: %v", permission, err)
+			}
 		}
 		for name, other := range map[string]*wildkey.Cache{
-			"of which its own is the head": open(app, namespace+"more", 8),
-			"without shards":               open(app, namespace, 1),
-			"of any name":                  open(app, "other", 8),
-			"without CLUSTER SLOTS":        open(lost, namespace, 8),
+			"a namespace of which its own is the head": open(app, namespace+"more", 48, 2),
+			"a namespace without shards":               open(any, namespace, 1, 1),
+			"another number of shards":                 open(app, namespace, 8, 2),
+			"shards by another number of segments":     open(app, namespace, 48, 1),
+			"a namespace with # in its name":           open(any, namespace+"#0", 48, 2),
+			"a cluster without CLUSTER SLOTS":          open(lost, namespace, 48, 2),
 		} {
-			if err := other.Put(ctx, backend.Rec(wildkey.K("a"), "v")); !redis.HasErrorPrefix(err, "NOPERM") {
-				t.Errorf("Put in a namespace %s: %v", name, err)
+			if err := other.Put(ctx, backend.Rec(wildkey.K("a", "b"), "v")); !redis.HasErrorPrefix(err, "NOPERM") {
+				t.Errorf("Put in %s: %v", name, err)
 			}
 		}
 	})
