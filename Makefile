@@ -1,6 +1,9 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo redis-server test test-long cover lint sums generated fuzz soak bench load scale faults
+.PHONY: demo redis-server test test-long cover lint tidy sums generated fuzz soak bench load scale faults dist release
+
+# The folders of go.work, one module in each.
+MODULES = $$(go list -m -f '{{.Dir}}')
 
 # The main job, on the embedded engine or on the server that REDIS_URL names.
 demo:
@@ -36,19 +39,20 @@ cover:
 # clients/node needs with npm ci there (see .ci/run).
 lint:
 	@unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "not gofmt'ed: $$unformatted"; exit 1; }
-	go vet ./...
-	cd bench && go vet ./... && go run $(STATICCHECK) ./...
-	cd cmd/wildkey && go vet ./... && go run $(STATICCHECK) ./...
-	cd faults && go vet ./... && go run $(STATICCHECK) ./...
-	cd internal/suites/miniredis && go vet ./... && go run $(STATICCHECK) ./...
-	go run $(STATICCHECK) ./...
+	for module in $(MODULES); do (cd $$module && go vet ./... && go run $(STATICCHECK) ./...) || exit 1; done
 	for script in scripts/*.lua; do luac5.1 -p $$script && luac5.4 -p $$script || exit 1; done
 	luacheck --config .luacheckrc scripts/*.lua
 	shellcheck -s sh clients/shell/*.sh .ci/install
-	shellcheck .ci/run
+	shellcheck .ci/run .ci/release
 	cd scripts && sha1sum --quiet -c SHA1SUMS
 	cd clients/python && mypy --cache-dir /dev/null
 	cd clients/node && npm run --silent lint
+
+# go mod tidy ignores go.work, so each go.mod has a replace directive while it runs. It must not stay: go install refuses it.
+tidy:
+	for module in $(MODULES); do (cd $$module && \
+		go mod edit -replace github.com/wildkey/wildkey=$(CURDIR) && go mod tidy; code=$$?; \
+		go mod edit -dropreplace github.com/wildkey/wildkey && exit $$code) || exit 1; done
 
 # The digests that operators pin, and the scripts that the Python package brings, after a change of a script.
 sums:
@@ -105,3 +109,24 @@ load:
 SCALE = -out results -page ../docs/scale.md
 scale:
 	cd bench && go run . -mode model $(SCALE)
+
+# The files of a release, in dist/: static binaries of the tool, completions and checksums. The same commit and the same
+# version of Go give the same bytes in any folder. The binaries have the dependencies that go install takes, from the tool's
+# go.mod; go.work may raise them.
+dist: export GOFLAGS = -trimpath -modfile=../../dist/wildkey.mod
+dist: export CGO_ENABLED = 0
+dist: export GOWORK = off
+dist:
+	rm -rf dist && mkdir dist
+	cp cmd/wildkey/go.mod dist/wildkey.mod
+	cp cmd/wildkey/go.sum dist/wildkey.sum
+	GOFLAGS= go mod edit -replace github.com/wildkey/wildkey=../.. dist/wildkey.mod
+	for arch in amd64 arm64; do (cd cmd/wildkey && \
+		GOOS=linux GOARCH=$$arch go build -buildvcs=true -ldflags='-s -w' -o ../../dist/wildkey-linux-$$arch .) || exit 1; done
+	for shell in bash zsh fish; do (cd cmd/wildkey && go run . completion $$shell > ../../dist/wildkey.$$shell) || exit 1; done
+	rm dist/wildkey.mod dist/wildkey.sum
+	cd dist && sha256sum * > SHA256SUMS
+
+# The tags of a release, VERSION=vX.Y.Z; .ci/release says how they are made.
+release:
+	.ci/release $(VERSION)

@@ -2,8 +2,6 @@ module github.com/wildkey/wildkey/bench
 
 go 1.24.0
 
-replace github.com/wildkey/wildkey => ../
-
 require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/eko/gocache/lib/v4 v4.2.0

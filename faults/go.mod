@@ -2,8 +2,6 @@ module github.com/wildkey/wildkey/faults
 
 go 1.24
 
-replace github.com/wildkey/wildkey => ..
-
 require (
 	github.com/Shopify/toxiproxy/v2 v2.5.0
 	github.com/google/go-cmp v0.7.0

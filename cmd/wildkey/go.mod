@@ -2,8 +2,6 @@ module github.com/wildkey/wildkey/cmd/wildkey
 
 go 1.24
 
-replace github.com/wildkey/wildkey => ../..
-
 require (
 	github.com/google/go-cmp v0.7.0
 	github.com/redis/go-redis/v9 v9.22.0

@@ -74,6 +74,7 @@ range, * is any one, ** (last only) is any number.
 Quote patterns, or the shell may expand them.
 
 ` + exitCodesHelp,
+		Version:           ownVersion().String(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: fromEnvironment,
@@ -107,6 +108,8 @@ Quote patterns, or the shell may expand them.
 			root.AddCommand(command)
 		}
 	}
+	root.AddCommand(t.versionCommand())
+	root.SetVersionTemplate("{{.Version}}\n")
 	cobra.EnableCommandSorting = false
 	return root
 }

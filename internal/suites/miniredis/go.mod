@@ -2,8 +2,6 @@ module github.com/wildkey/wildkey/internal/suites/miniredis
 
 go 1.24
 
-replace github.com/wildkey/wildkey => ../../..
-
 require (
 	github.com/alicebob/miniredis/v2 v2.40.0
 	github.com/google/go-cmp v0.7.0
