@@ -96,7 +96,7 @@ faults:
 # BENCH='-scale quick -out /tmp/bench' some 3 minutes.
 BENCH = -out results
 bench:
-	cd bench && go run . $(BENCH)
+	cd bench && go run . $(BENCH) && go test -count=1 -run "^TestPages$$" . -update
 
 # 64 clients and all verbs at once, on one server and on a cluster of three masters with 1 and with 48 shards: some 8
 # minutes; with LOAD='-scale quick -out /tmp/load' half a minute. An error, a breach or too much garbage fails it.

@@ -228,9 +228,10 @@ func ExampleParsePattern() {
 
 // A pattern of what a user has typed: each term encodes what it is given.
 func ExampleNewPattern() {
-	typed := "ann@*"
-	fmt.Println(wildkey.NewPattern(wildkey.Lit("user"), wildkey.Prefix(typed), wildkey.Rest()))
-	fmt.Println(wildkey.NewPattern(wildkey.Lit("user"), wildkey.Prefix(""), wildkey.Rest()))
+	for _, typed := range []string{"ann@*", ""} {
+		pattern, err := wildkey.NewPattern(wildkey.Lit("user"), wildkey.Prefix(typed), wildkey.Rest())
+		fmt.Println(pattern, err)
+	}
 	// Output:
 	// user:ann%40%2A*:** <nil>
 	//  wildkey: bad pattern: "user:*:**": term 2 is empty

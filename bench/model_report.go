@@ -78,7 +78,7 @@ func (m *measurements) json() []byte {
 // pageTable is one of the tables of the page, and the name of its place there.
 type pageTable struct{ name, text string }
 
-var pagePlace = regexp.MustCompile(`(?s)<!-- begin ([a-z-]+), written by make scale -->\n.*?<!-- end ([a-z-]+) -->`)
+var pagePlace = regexp.MustCompile(`(?s)<!-- begin ([a-z-]+), written from the results -->\n.*?<!-- end ([a-z-]+) -->`)
 
 // replaceTables puts each table in its place; there is one place for each.
 func replaceTables(page string, tables []pageTable) (string, error) {
@@ -93,7 +93,7 @@ func replaceTables(page string, tables []pageTable) (string, error) {
 		}
 		text := left[i].text
 		left = slices.Delete(left, i, i+1)
-		return fmt.Sprintf("<!-- begin %s, written by make scale -->\n%s<!-- end %s -->", names[1], text, names[1])
+		return fmt.Sprintf("<!-- begin %s, written from the results -->\n%s<!-- end %s -->", names[1], text, names[1])
 	})
 	if failed == nil && len(left) > 0 {
 		failed = fmt.Errorf("there is no place for the table %s", left[0].name)

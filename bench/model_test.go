@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the tables of docs/scale.md anew, from results/scale.json")
+var update = flag.Bool("update", false, "write the tables of the pages anew, from results")
 
 // TestPage holds the tables of docs/scale.md against the measurements that are
 // kept: nobody has written a number into them, and none is left of an old run.
@@ -31,6 +31,12 @@ func TestPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	holdPage(t, page, tables)
+}
+
+// holdPage expects the tables in their places on the page, or with -update writes them.
+func holdPage(t *testing.T, page string, tables []pageTable) {
+	t.Helper()
 	text, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -51,14 +57,14 @@ func TestPage(t *testing.T) {
 	is, want := strings.Split(string(text), "\n"), strings.Split(written, "\n")
 	for i := range min(len(is), len(want)) {
 		if is[i] != want[i] {
-			t.Fatalf("%s:%d is\n%s\nand by results/scale.json (go test -update writes it)\n%s", page, i+1, is[i], want[i])
+			t.Fatalf("%s:%d is\n%s\nand by the results (go test -update writes it)\n%s", page, i+1, is[i], want[i])
 		}
 	}
-	t.Fatalf("%s has %d lines, by results/scale.json %d", page, len(is), len(want))
+	t.Fatalf("%s has %d lines, by the results %d", page, len(is), len(want))
 }
 
 func TestReplaceTables(t *testing.T) {
-	const place = "before\n<!-- begin a, written by make scale -->\nold\n<!-- end a -->\nbehind\n"
+	const place = "before\n<!-- begin a, written from the results -->\nold\n<!-- end a -->\nbehind\n"
 	text, err := replaceTables(place, []pageTable{{"a", "new\n"}})
 	if want := strings.Replace(place, "old", "new", 1); text != want || err != nil {
 		t.Errorf("%q, %v, want %q", text, err, want)

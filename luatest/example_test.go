@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"os"
+	"testing"
 	"time"
 
 	"github.com/wildkey/wildkey/luatest"
@@ -13,6 +14,15 @@ import (
 //
 //go:embed testdata/example/limit.lua
 var limit string
+
+func TestLimit(t *testing.T) {
+	engine := luatest.New()
+	engine.Expect(t, "1", limit, []string{"calls:ann"}, 2, 60_000) // one more call is left
+	engine.Expect(t, "0", limit, []string{"calls:ann"}, 2, 60_000)
+	engine.Expect(t, "-1", limit, []string{"calls:ann"}, 2, 60_000)
+	engine.Advance(61 * time.Second)
+	engine.Expect(t, "1", limit, []string{"calls:ann"}, 2, 60_000)
+}
 
 // A script from a file, tested on a clock that moves only when told, and what of
 // it that has run.

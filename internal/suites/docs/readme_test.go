@@ -1,4 +1,4 @@
-// Package docs runs the code of the README.
+// Package docs holds the README and the pages of docs to what they say: it runs their code and follows their links.
 package docs
 
 import (
@@ -43,22 +43,25 @@ func TestReadmeGo(t *testing.T) {
 	}
 }
 
-// TestReadmeRedisCLI runs the README's commands for redis-cli and expects the
-// output that stands there.
-func TestReadmeRedisCLI(t *testing.T) {
+// TestRedisCLI runs the commands for redis-cli on two pages and expects the output that
+// stands there.
+func TestRedisCLI(t *testing.T) {
 	backend.OnServers(t, func(t *testing.T, b *backend.Backend) {
-		shell := page.Code(t, "README.md", "sh")
-		at := slices.IndexFunc(shell, func(block string) bool { return strings.HasPrefix(block, "cd scripts\n") })
-		if at < 0 {
-			t.Fatal("the README has no commands in scripts")
-		}
-		commands := shell[at]
-		if b.LacksReadOnlyScripts() {
-			commands = strings.ReplaceAll(commands, "EVALSHA_RO", "EVALSHA")
-		}
-		want := page.Code(t, "README.md", "")[0]
-		if diff := cmp.Diff(want, page.Shell(t, b.Server.Addr, ".", commands)); diff != "" {
-			t.Errorf("(-README +got)\n%s", diff)
+		for _, name := range []string{"README.md", "docs/other-languages.md"} {
+			shell := page.Code(t, name, "sh")
+			at := slices.IndexFunc(shell, func(block string) bool { return strings.HasPrefix(block, "cd scripts\n") })
+			if at < 0 {
+				t.Fatalf("%s has no commands in scripts", name)
+			}
+			commands := shell[at]
+			if b.LacksReadOnlyScripts() {
+				commands = strings.ReplaceAll(commands, "EVALSHA_RO", "EVALSHA")
+			}
+			b.Do(t, "FLUSHALL")
+			want := page.Code(t, name, "")[0]
+			if diff := cmp.Diff(want, page.Shell(t, b.Server.Addr, ".", commands)); diff != "" {
+				t.Errorf("(-%s +got)\n%s", name, diff)
+			}
 		}
 	})
 }
