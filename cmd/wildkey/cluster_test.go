@@ -28,7 +28,7 @@ func TestCluster(t *testing.T) {
 		for _, test := range []struct{ command, want string }{
 			{"echo '{\"key\":\"a\",\"value\":\"1\",\"ttl\":\"never\"}' | wildkey import", "imported 1 record\n"},
 			{"echo '{\"key\":\"a\",\"value\":\"1\",\"ttl\":\"never\"}' | wildkey -n other import", "imported 1 record\n"},
-			{"wildkey ls --values", "EXPIRES IN      BYTES  KEY\n     never          1  a = 1\n"},
+			{"wildkey ls '**' --values", "EXPIRES IN      BYTES  KEY\n     never          1  a = 1\n"},
 			{"wildkey export", `{"key":"a","value":"1","ttl":"never"}` + "\n"},
 			{"wildkey check", "1 record, 1 index entry, 0 stale (0.0%): 0 breaches\n"},
 			{"wildkey reindex", "reindexed 1 record\n"},
@@ -47,7 +47,7 @@ func TestCluster(t *testing.T) {
 				"{app#0/8/1}..{app#7/8/1}\n"},
 			{"wildkey check --json 2>&- | tail -1", // of all nodes
 				`{"records":0,"leases":0,"index_entries":0,"stale_entries":0,"breaches":1}` + "\n"},
-			{"export WILDKEY_SHARDS=8; wildkey ls --keys && wildkey get 7:x",
+			{"export WILDKEY_SHARDS=8; wildkey ls '**' --keys && wildkey get 7:x",
 				"1:x\n2:x\n3:x\n4:x\n5:x\n6:x\n7:x\n8:x\n9:x\nv"},
 			{"wildkey --shards 8 export '8:**'", `{"key":"8:x","value":"v","ttl":"never"}` + "\n"},
 			{"wildkey --shards 8 check", "9 records, 9 index entries, 0 stale (0.0%): 0 breaches\n"},

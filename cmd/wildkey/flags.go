@@ -10,7 +10,9 @@ import (
 
 // variables are the flags that the environment may give.
 var variables = []struct{ flag, variable string }{
-	{"url", "REDIS_URL"},
+	{"cert", "WILDKEY_CERT"},
+	{"key", "WILDKEY_KEY"},
+	{"cacert", "WILDKEY_CACERT"},
 	{"namespace", "WILDKEY_NAMESPACE"},
 	{"shards", "WILDKEY_SHARDS"},
 	{"shard-segments", "WILDKEY_SHARD_SEGMENTS"},

@@ -154,7 +154,7 @@ func TestBrokenPipe(t *testing.T) {
 			}
 			must(t, cache.Put(context.Background(), records...))
 		}
-		for _, args := range [][]string{{"ls"}, {"ls", "--keys"}, {"ls", "--json"}, {"export"}} {
+		for _, args := range [][]string{{"ls", "**"}, {"ls", "**", "--keys"}, {"ls", "**", "--json"}, {"export"}} {
 			t.Run(strings.Join(args, " "), func(t *testing.T) {
 				command := toolCommand(t, server, args...)
 				out, err := command.StdoutPipe()

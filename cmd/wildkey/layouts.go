@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -29,32 +30,25 @@ type located struct {
 // locate returns all namespaces that have an index, one for each number of shards.
 // It goes through the whole keyspace with SCAN.
 func (s *session) locate(ctx context.Context) ([]located, error) {
-	masters, err := s.nodes(ctx, true)
-	if err != nil {
-		return nil, err
-	}
 	met := map[wildkey.Options]*located{}
-	for _, master := range masters {
-		names := master.ScanType(ctx, 0, wildkey.IndexGlob, 1_000, "zset").Iterator()
-		for names.Next(ctx) {
-			options, shard, ok := parseTag(names.Val())
-			if !ok {
-				continue
-			}
-			if met[options] == nil {
-				layout, err := wildkey.NewLayout(options.Namespace, options.Shards, options.ShardSegments)
-				if err != nil {
-					return nil, err
-				}
-				met[options] = &located{Layout: layout, namespace: options.Namespace}
-			}
-			// SCAN may meet a key twice, and another program's key may look like an index.
-			if found := met[options]; found.Index(shard) == names.Val() && !slices.Contains(found.indexed, shard) {
-				found.indexed = append(found.indexed, shard)
-			}
+	for name, err := range s.indexes(ctx) {
+		if err != nil {
+			return nil, err
 		}
-		if err := names.Err(); err != nil {
-			return nil, fmt.Errorf("SCAN on %s: %w", master.address, err)
+		options, shard, ok := parseTag(name)
+		if !ok {
+			continue
+		}
+		if met[options] == nil {
+			layout, err := wildkey.NewLayout(options.Namespace, options.Shards, options.ShardSegments)
+			if err != nil {
+				return nil, err
+			}
+			met[options] = &located{Layout: layout, namespace: options.Namespace}
+		}
+		// SCAN may meet a key twice, and another program's key may look like an index.
+		if found := met[options]; found.Index(shard) == name && !slices.Contains(found.indexed, shard) {
+			found.indexed = append(found.indexed, shard)
 		}
 	}
 	var all []located
@@ -71,6 +65,29 @@ func (s *session) locate(ctx context.Context) ([]located, error) {
 		)
 	})
 	return all, nil
+}
+
+// indexes yields the names of all Redis keys that may be an index.
+func (s *session) indexes(ctx context.Context) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		masters, err := s.nodes(ctx, true)
+		if err != nil {
+			yield("", err)
+			return
+		}
+		for _, master := range masters {
+			names := master.ScanType(ctx, 0, wildkey.IndexGlob, 1_000, "zset").Iterator()
+			for names.Next(ctx) {
+				if !yield(names.Val(), nil) {
+					return
+				}
+			}
+			if err := names.Err(); err != nil {
+				yield("", fmt.Errorf("SCAN on %s: %w", master.address, err))
+				return
+			}
+		}
+	}
 }
 
 // parseTag is wildkey.ParseTag of the hash tag that a Redis key begins with.

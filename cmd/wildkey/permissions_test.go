@@ -37,7 +37,8 @@ func setUser(t *testing.T, server *redisserver.Server, name string, permissions 
 }
 
 var readingCommands = []string{
-	"scripts", "scripts verify", "get a", "ls", "ls --values", "count", "export", "check", "doctor", "top",
+	"scripts", "scripts verify", "get a", "ls", "ls --count", "ls '**' --values", "count", "du", "export",
+	"check", "doctor", "top",
 }
 
 var writingCommands = []string{

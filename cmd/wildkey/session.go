@@ -3,10 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +24,7 @@ type session struct {
 	voids  *fetch.Fetcher // writes and deletes as the cache does, and voids leases
 	layout wildkey.Layout
 	about  about
+	master string // its address, where Sentinels have named it
 	extra  []node // that go-redis does not know of
 }
 
@@ -36,28 +35,16 @@ type about struct{ product, version, mode, role string }
 // several addresses, addr=..., must be.
 func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 	logging.Disable() // the error is told, once
-	s := &session{}
-	options, err := redis.ParseURL(t.url)
-	if err == nil {
-		s.client = redis.NewClient(options)
-		if s.about, err = ask(ctx, s.client); err != nil {
-			return nil, err
-		}
+	target, err := t.target()
+	if err != nil {
+		return nil, usageError(err)
 	}
-	if err != nil || s.about.mode == "cluster" {
-		cluster, errCluster := redis.ParseClusterURL(t.url)
-		if errCluster != nil {
-			return nil, usageError(withoutSecrets(cmp.Or(err, errCluster)))
-		}
+	s := &session{}
+	if err := s.dial(ctx, target); err != nil {
 		if s.client != nil {
 			s.client.Close()
 		}
-		s.client = redis.NewClusterClient(cluster)
-		if err != nil { // else the node of the URL has answered, which any other might not
-			if s.about, err = ask(ctx, s.client); err != nil {
-				return nil, err
-			}
-		}
+		return nil, err
 	}
 	s.cache, err = wildkey.New(s.client, wildkey.Options{
 		Namespace:     t.namespace,
@@ -74,6 +61,38 @@ func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 	return s, err
 }
 
+func (s *session) dial(ctx context.Context, target target) (err error) {
+	switch {
+	case target.failover != nil:
+		if s.master, err = findMaster(ctx, target.failover); err != nil {
+			return err
+		}
+		s.client = redis.NewFailoverClient(target.failover)
+	case target.single != nil:
+		s.client = redis.NewClient(target.single)
+	default:
+		s.client = redis.NewClusterClient(target.cluster)
+	}
+	if s.about, err = ask(ctx, s.client); target.single == nil {
+		return err
+	}
+	if s.about.mode == "sentinel" || err != nil && isSentinel(ctx, *target.single) {
+		return usageError(refuseSentinel(ctx, target.single))
+	}
+	if err != nil && strings.Contains(err.Error(), "DB index is out of range") {
+		return usageError(fmt.Errorf("%s has no database %d", target.single.Addr, target.single.DB))
+	}
+	if err != nil || s.about.mode != "cluster" {
+		return err
+	}
+	if target.cluster == nil {
+		return usageError(fmt.Errorf("%s is a node of a cluster: %w", target.single.Addr, target.noCluster))
+	}
+	s.client.Close()
+	s.client = redis.NewClusterClient(target.cluster)
+	return nil
+}
+
 // ask asks with HELLO, which no ACL forbids.
 func ask(ctx context.Context, client interface {
 	Do(ctx context.Context, args ...any) *redis.Cmd
@@ -82,6 +101,12 @@ func ask(ctx context.Context, client interface {
 	if err != nil {
 		return about{}, fmt.Errorf("connecting: %w", err)
 	}
+	facts := factsOf(reply)
+	return about{facts["server"], facts["version"], facts["mode"], facts["role"]}, nil
+}
+
+// factsOf returns a map as either protocol has it.
+func factsOf(reply any) map[string]string {
 	facts := map[string]string{}
 	switch reply := reply.(type) {
 	case map[any]any:
@@ -93,7 +118,7 @@ func ask(ctx context.Context, client interface {
 			facts[fmt.Sprint(pair[0])] = fmt.Sprint(pair[len(pair)-1])
 		}
 	}
-	return about{facts["server"], facts["version"], facts["mode"], facts["role"]}, nil
+	return facts
 }
 
 // atLeast reports whether the server's version is this one or later.
@@ -103,15 +128,6 @@ func (a about) atLeast(major, minor int) bool {
 	m, _ := strconv.Atoi(first)
 	n, _ := strconv.Atoi(second)
 	return m > major || m == major && n >= minor
-}
-
-// withoutSecrets keeps the URL, and the password in it, out of an error.
-func withoutSecrets(err error) error {
-	var parsing *url.Error
-	if errors.As(err, &parsing) {
-		return errors.New("the Redis URL cannot be read: it is not redis:// or rediss://[user:password@]host:port/db")
-	}
-	return err
 }
 
 // node is one server: the only one, or a master or replica of the cluster.
@@ -124,7 +140,7 @@ type node struct {
 func (s *session) nodeOf(ctx context.Context, tag string) (node, error) {
 	switch client := s.client.(type) {
 	case *redis.Client:
-		return node{client, client.Options().Addr}, nil
+		return node{client, cmp.Or(s.master, client.Options().Addr)}, nil
 	case *redis.ClusterClient:
 		master, err := client.MasterForKey(ctx, tag)
 		if err != nil {

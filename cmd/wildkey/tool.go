@@ -23,7 +23,11 @@ type tool struct {
 	isTerminal func(stream any) bool
 	stdout     io.Writer // beneath out
 
-	url           string
+	url           string // empty: that of the environment
+	askPassword   bool
+	cert          string
+	key           string
+	cacert        string
 	namespace     string
 	shards        int
 	shardSegments int
@@ -73,6 +77,8 @@ session is itself, 2024-* starts so, *.png ends so, 2024-03<2024-06 lies in this
 range, * is any one, ** (last only) is any number.
 Quote patterns, or the shell may expand them.
 
+` + urlHelp + `
+
 ` + exitCodesHelp,
 		Version:           ownVersion().String(),
 		SilenceErrors:     true,
@@ -80,8 +86,13 @@ Quote patterns, or the shell may expand them.
 		PersistentPreRunE: fromEnvironment,
 	}
 	flags := root.PersistentFlags()
-	flags.StringVar(&t.url, "url", "redis://127.0.0.1:6379",
-		"redis://[user:password@]host:port/db, rediss:// for TLS; or $REDIS_URL")
+	flags.StringVar(&t.url, "url", "",
+		"where the server is, without a password; or $REDIS_URL (default \""+defaultURL+"\")")
+	flags.BoolVar(&t.askPassword, "askpass", false, "ask for the password on the terminal; or $REDISCLI_AUTH")
+	flags.StringVar(&t.cert, "cert", "", "certificate to show to the server, a file in PEM; or $WILDKEY_CERT")
+	flags.StringVar(&t.key, "key", "", "private key of --cert; or $WILDKEY_KEY")
+	flags.StringVar(&t.cacert, "cacert", "",
+		"certificates of the authorities to trust, in the place of the system's; or $WILDKEY_CACERT")
 	flags.StringVarP(&t.namespace, "namespace", "n", "cache", "namespace of the records; or $WILDKEY_NAMESPACE")
 	flags.Var(&atLeastOne{&t.shards, maxShards}, "shards",
 		"as many as the clients spread the namespace over; or $WILDKEY_SHARDS")
@@ -99,7 +110,7 @@ Quote patterns, or the shell may expand them.
 		}},
 		{"Keys:", []*cobra.Command{t.encodeCommand(), t.decodeCommand()}},
 		{"Care:", []*cobra.Command{
-			t.doctorCommand(), t.checkCommand(), t.topCommand(), t.sweepCommand(), t.reindexCommand(), t.scriptsCommand(),
+			t.doctorCommand(), t.checkCommand(), t.topCommand(), t.duCommand(), t.sweepCommand(), t.reindexCommand(), t.scriptsCommand(),
 		}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
@@ -111,6 +122,7 @@ Quote patterns, or the shell may expand them.
 	root.AddCommand(t.versionCommand())
 	root.SetVersionTemplate("{{.Version}}\n")
 	cobra.EnableCommandSorting = false
+	t.complete(root)
 	return root
 }
 

@@ -95,31 +95,43 @@ func ttlOfReply(milliseconds int64) (ttl time.Duration, beyond int64) {
 // measureBatch is how many records are asked after at a time.
 const measureBatch = 500
 
-// measure yields the records that match without their values, in byte order of
-// their keys.
-func (s *session) measure(ctx context.Context, pattern wildkey.Pattern) iter.Seq2[record, error] {
-	return func(yield func(record, error) bool) {
-		var keys []wildkey.Key
+// measure yields the records among the items with their sizes and TTLs, and what lies
+// beneath a key as it is.
+func (s *session) measure(ctx context.Context, items iter.Seq2[item, error]) iter.Seq2[item, error] {
+	return func(yield func(item, error) bool) {
+		var batch []item
 		ask := func() bool {
-			records, err := s.lookAt(ctx, keys)
+			var keys []wildkey.Key
+			for _, item := range batch {
+				if !item.beneath {
+					keys = append(keys, item.Key)
+				}
+			}
+			live, err := s.lookAt(ctx, keys)
 			if err != nil {
-				yield(record{}, err)
+				yield(item{}, err)
 				return false
 			}
-			for _, record := range records {
-				if !yield(record, nil) {
+			for _, each := range batch {
+				if !each.beneath {
+					if len(live) == 0 || live[0].Key.String() != each.Key.String() {
+						continue // it has gone meanwhile
+					}
+					each.record, live = live[0], live[1:]
+				}
+				if !yield(each, nil) {
 					return false
 				}
 			}
-			keys = keys[:0]
+			batch = batch[:0]
 			return true
 		}
-		for key, err := range s.cache.MatchKeys(ctx, pattern) {
+		for each, err := range items {
 			if err != nil {
-				yield(record{}, err)
+				yield(item{}, err)
 				return
 			}
-			if keys = append(keys, key); len(keys) == measureBatch && !ask() {
+			if batch = append(batch, each); len(batch) == measureBatch && !ask() {
 				return
 			}
 		}

@@ -18,7 +18,7 @@ func TestMeasureManyBatches(t *testing.T) {
 			must(t, s.cache.Put(ctx, wildkey.Record{Key: wildkey.K(i), Value: make([]byte, i), TTL: wildkey.NoExpiry}))
 		}
 		met := 0
-		for record, err := range s.measure(ctx, wildkey.MustParsePattern("**")) {
+		for record, err := range s.items(ctx, wildkey.MustParsePattern("**"), false, listing{}) {
 			must(t, err)
 			if met++; record.Key.String() != wildkey.K(record.bytes).String() || record.TTL != wildkey.NoExpiry {
 				t.Errorf("%s has %d bytes and %v left", record.Key, record.bytes, record.TTL)
