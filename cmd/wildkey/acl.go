@@ -12,16 +12,24 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
+// unlikeOthers are keys of which a pattern that does not end in * misses one, however it
+// ends: by a character, by a class of them, or by a length.
+var unlikeOthers = []string{"x", "7", "K-", "day:2024-03-01", "a_long.name~", "%FF"}
+
 // examineACL asks of each command that Wildkey calls whether this user may.
 func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all *findings) {
 	user, err := home.Do(ctx, "ACL", "WHOAMI").Text()
 	var noReads, noWrites, noPrefix, noLeases denied
-	if err == nil && !s.about.atLeast(7, 0) {
+	if err == nil && s.about.version != "" && !s.about.atLeast(7, 0) {
 		err = errTooOld
 	}
 	for _, shard := range home.shards {
 		tag := s.layout.Tag(shard)
-		reads, writes := commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard)+"x", preloaded)
+		reads, writes := commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard)+unlikeOthers[0], preloaded)
+		for _, other := range unlikeOthers[1:] {
+			moreReads, moreWrites := commandsCalled(s.layout.Index(shard), s.layout.Prefix(shard)+other, preloaded)
+			reads, writes = append(reads, moreReads...), append(writes, moreWrites...)
+		}
 		if err == nil {
 			err = noReads.ask(ctx, home.node, user, tag, reads)
 		}
@@ -45,8 +53,11 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 		all.cannot("acl", err,
 			"compare ACL GETUSER with the COMMANDS in the header of each script: wildkey scripts show put")
 	case slices.ContainsFunc(noWrites.commands, func(name string) bool { return !slices.Contains(noPrefix.commands, name) }):
-		all.add("acl", problem, "take away the key pattern that matches the prefix of the records and does not end in *",
-			"user %s may write to the bare prefix and not to all records: a call may stop half way; may not, %s", plain(user), noWrites)
+		all.add("acl", problem,
+			"take away what allows the bare prefix alone: a key pattern that does not end in *, a selector, "+
+				"or a rule for a first argument",
+			"user %s may write to the bare prefix and not to all records: a call may stop half way; may not, %s",
+			plain(user), noWrites)
 	case len(noReads.commands) > 0:
 		all.add("acl", problem, "grant the COMMANDS in the header of match.lua, and GET, MGET, EVALSHA_RO, EVALSHA",
 			"user %s may not, %s", plain(user), noReads)
@@ -67,17 +78,8 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 
 // mayNotRead tries a GET, and match.lua where it is loaded.
 func (s *session) mayNotRead(ctx context.Context, home home) bool {
-	shard := home.shards[0]
-	if redis.HasErrorPrefix(home.Get(ctx, s.layout.Prefix(shard)+"x").Err(), "NOPERM") {
-		return true
-	}
-	for _, script := range wildkey.Scripts() {
-		if script.Name == "match" {
-			err := home.EvalSha(ctx, script.SHA1, []string{s.layout.Index(shard)}, "count", "", 1, 1, 1, "=x").Err()
-			return err != nil && strings.Contains(err.Error(), "NOPERM")
-		}
-	}
-	return false
+	return redis.HasErrorPrefix(home.Get(ctx, s.layout.Prefix(home.shards[0])+"x").Err(), "NOPERM") ||
+		strings.Contains(text(s.tryMatch(ctx, home)), "NOPERM")
 }
 
 // denied is which commands the user may not call, and on the keys of which shards.
@@ -96,12 +98,15 @@ func (d *denied) ask(ctx context.Context, home node, user, tag string, commands 
 		}
 		return nil
 	})
-	var refused redis.Error // one command's: it is no such command
-	if err != nil && (redis.HasErrorPrefix(err, "NOPERM") || !errors.As(err, &refused)) {
+	var refused redis.Error
+	if err != nil && !errors.As(err, &refused) {
 		return err
 	}
 	for i, command := range commands {
 		reply, err := replies[i].Text()
+		if err != nil && !redis.HasErrorPrefix(err, "Command '") { // the server has no such command
+			return err
+		}
 		if err == nil && reply == "OK" {
 			continue
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/wildkey/wildkey"
 )
@@ -15,15 +16,18 @@ type breach struct {
 	Repair string `json:"repair"`
 }
 
+// Repairs are pasted into a shell. One that begins with wildkey or redis-cli does what it says. All others are for
+// people, begin with no command, and do nothing there.
 const (
 	reindexRepairs     = "wildkey reindex"
-	foreignIndexRepair = "rename or delete it, then wildkey reindex"
-	foreignRepair      = "look at it, and delete or rename it"
+	sweepRepairs       = "wildkey sweep"
+	foreignIndexRepair = "delete or rename it, then wildkey reindex"
+	foreignRepair      = "delete or rename it, if nobody needs it"
 )
 
 // A reshard leaves the namespace in two spreads until it has ended.
-const strayRepair = "give --shards and --shard-segments as the clients have them; or, if these are right, " +
-	"finish wildkey reshard, or look at it and delete it"
+const strayRepair = "give --shards and --shard-segments as the clients have them, or finish wildkey reshard: " +
+	"see docs/rolling-upgrades.md"
 
 // recordBreach returns what is wrong with what a Redis key of this shard holds, if
 // its name alone tells. The text is what follows the prefix of the shard's records.
@@ -36,9 +40,9 @@ func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) 
 		return breach{"foreign", tag, escaped(text), detail, foreignRepair}, true
 	case layout.Shard(key) != shard:
 		detail := fmt.Sprintf("it is in %s, and its shard is %s", tag, layout.Tag(layout.Shard(key)))
-		repair := fmt.Sprintf("put it anew, then UNLINK %s and wildkey sweep", name)
-		if isLease(text) { // nobody looks for it here: it guards nothing
-			repair = fmt.Sprintf("UNLINK %s and wildkey sweep", escaped(name)) // a shell may know what ! means
+		repair := fmt.Sprintf("redis-cli -c UNLINK '%s' && wildkey sweep", name)
+		if !isLease(text) { // nobody looks for a lease here: it guards nothing
+			repair = "put it anew, then " + repair
 		}
 		return breach{"wrong-shard", tag, text, detail, repair}, true
 	}
@@ -47,8 +51,7 @@ func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) 
 
 // entryBreach returns what is wrong with an index entry that has this score.
 func entryBreach(layout wildkey.Layout, shard int, member string, score float64, stale bool) (breach, bool) {
-	b := breach{Tag: layout.Tag(shard), Key: escaped(member)}
-	b.Repair = fmt.Sprintf("ZREM %s %s", layout.Index(shard), b.Key)
+	b := breach{Tag: layout.Tag(shard), Key: escaped(member), Repair: sweepRepairs}
 	_, err := keyOf(member)
 	if err == nil {
 		b.Key = member // with the ! of a lease as it is
@@ -56,6 +59,9 @@ func entryBreach(layout wildkey.Layout, shard int, member string, score float64,
 	switch {
 	case err != nil:
 		b.Kind, b.Detail = "no-key", "it is in the index and no encoded key"
+		if !stale || member >= "\xff" { // there the walk of sweep ends
+			b.Repair = dropRepair(layout.Index(shard), member)
+		}
 	case score != 0:
 		b.Kind, b.Detail = "score", fmt.Sprintf("its score in the index is %v, not 0", score)
 		if !stale {
@@ -65,4 +71,14 @@ func entryBreach(layout wildkey.Layout, shard int, member string, score float64,
 		return b, false
 	}
 	return b, true
+}
+
+// dropRepair drops a member from an index. In single quotes every shell leaves the
+// escapes to Lua, which has one for a byte.
+func dropRepair(index, member string) string {
+	var b strings.Builder
+	for _, c := range []byte(member) {
+		fmt.Fprintf(&b, `\%03d`, c)
+	}
+	return fmt.Sprintf(`redis-cli -c EVAL 'return redis.call("ZREM", KEYS[1], "%s")' 1 '%s'`, b.String(), index)
 }

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"os"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -45,30 +42,6 @@ func TestCheckWhileOthersWrite(t *testing.T) {
 		}
 		stop()
 		must(t, <-written)
-	})
-}
-
-// TestCheckRepairInRedisCLI has redis-cli do what check says, of an entry with
-// every byte in it. A shell that is given the line does nothing else.
-func TestCheckRepairInRedisCLI(t *testing.T) {
-	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
-		member := "\u200b é "
-		for i := range 256 {
-			member += string([]byte{byte(i)})
-		}
-		must(t, server.Client(t).ZAdd(context.Background(), "{app}/keys", redis.Z{Member: member}).Err())
-		run := shell(t, server)
-		output, _ := run("wildkey check --json 2>&- | head -1")
-		var found breach
-		must(t, json.Unmarshal([]byte(output), &found))
-		file := filepath.Join(t.TempDir(), "repair")
-		must(t, os.WriteFile(file, []byte(found.Repair+"\n"), 0o666))
-		if output, _ := run("set -- " + found.Repair + "; echo $#"); output != "3\n" {
-			t.Errorf("a shell takes %s for something else: %q", found.Repair, output)
-		}
-		if output, _ := run("redis-cli < " + file); output != "1\n" {
-			t.Errorf("redis-cli says %q to %s", output, found.Repair)
-		}
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -64,5 +65,74 @@ func TestDoctorOfOpenSlot(t *testing.T) {
 		expect(exitFindings, open+"importing to "+target+"\n")
 		must(t, to.Do(ctx, "CLUSTER", "SETSLOT", 13763, "STABLE").Err())
 		expect(0, "ok       cluster   slots on "+source+": {app#1/3/1} 13763\n")
+	})
+}
+
+// TestDoctorOfSentinel says one thing of a Sentinel: nothing else is true of it.
+func TestDoctorOfSentinel(t *testing.T) {
+	redisserver.EachWatched(t, func(t *testing.T, w *redisserver.Watched) {
+		want := "problem  server    this is a Sentinel, which has no records\n" +
+			"                   -> give the URL of the master\n" +
+			"wildkey: there is a problem for namespace app\n"
+		if output, code := shell(t, w.Sentinel)("wildkey doctor 2>&1"); code != exitFindings || sorted(output) != sorted(want) {
+			t.Errorf("exit code %d, and\n%s", code, output)
+		}
+	})
+}
+
+// sorted has the lines of both streams in one order.
+func sorted(output string) string {
+	lines := strings.Split(output, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+// TestDoctorWithoutClusterCommands is a user who may not look at the cluster.
+func TestDoctorWithoutClusterCommands(t *testing.T) {
+	redisserver.EachCluster(t, 3, 0, func(t *testing.T, cluster *redisserver.Cluster) {
+		needsRedis7(t, cluster.Nodes[0], "commands that are named with a subcommand")
+		for _, denied := range []string{"-cluster|info", "-cluster|nodes"} {
+			for _, node := range cluster.Nodes {
+				must(t, node.Client(t).Do(context.Background(),
+					"ACL", "SETUSER", "app", "reset", "on", ">secret", "~*", "+@all", denied).Err())
+			}
+			output, code := shell(t, cluster.Nodes[0])("wildkey --url redis://app:secret@$ADDR --shards 3 doctor")
+			if code != 0 || !strings.Contains(output, "note     cluster   cannot be seen: ") || strings.Contains(output, "ok       cluster") {
+				t.Errorf("%s: exit code %d, and\n%s", denied, code, output)
+			}
+		}
+	})
+}
+
+// TestDoctorOfMisleadingACL is users whose rules allow the bare prefix, which put.lua asks for, and not all records. The
+// calls of the others are whole or refused.
+func TestDoctorOfMisleadingACL(t *testing.T) {
+	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		needsRedis7(t, server, "permissions")
+		ctx, client := context.Background(), server.Client(t)
+		for rules, misleads := range map[string]bool{
+			"~{app}/keys ~{app}? %R~{app}* +@all":                    true, // of one length
+			"~{app}/keys ~*[:x] %R~{app}* +@all":                     true, // by the last character
+			"~{app}* +@all -set +set|{app}:":                         true, // a rule for the first argument
+			"~{app}* +@all -set (+set ~{app}:)":                      true, // a selector
+			"~{app}/keys %R~{app}:* %W~{app}: %W~{app}:user:* +@all": true, // a mix of reading and writing
+			"~{app}* +@all": false,
+			"~{app}* +@all -set (+set ~{app}:user:*)":                   false,
+			"~{app}* +@all -zrem (+zrem ~{app}/keys)":                   false,
+			"~{app}/keys ~{app}:* +@all":                                false,
+			"%R~{app}* %W~{app}* +@all":                                 false,
+			"~{app}/keys ~{app}:user:* ~{app}:!user:* %R~{app}:* +@all": false,
+		} {
+			must(t, client.FlushAll(ctx).Err())
+			arguments := []any{"ACL", "SETUSER", "app", "reset", "on", ">secret"}
+			for _, rule := range regexp.MustCompile(`\([^)]*\)|[^ ]+`).FindAllString(rules, -1) {
+				arguments = append(arguments, rule)
+			}
+			must(t, client.Do(ctx, arguments...).Err())
+			output, _ := shell(t, server)("wildkey --url redis://app:secret@$ADDR doctor")
+			if got := strings.Contains(output, "problem  acl       user app may write to the bare prefix and not to all"); got != misleads {
+				t.Errorf("%s: want %v, and the doctor says\n%s", rules, misleads, output)
+			}
+		}
 	})
 }

@@ -40,13 +40,22 @@ func (f *findings) cannot(matter string, err error, advice string) {
 	f.add(matter, status, advice, "cannot be seen: %v", err)
 }
 
+// unseen says that the server does not tell something.
+func (f *findings) unseen(matter, what, advice string) {
+	f.add(matter, worth, advice, "cannot be seen: %s", what)
+}
+
 var errTooOld = errors.New("a server before Redis 7.0 cannot be asked")
 
-// refused reports whether a server does not let this user, or anybody, ask.
+// refused reports whether a server does not let this user, or anybody, ask. An error
+// with another code than these tells the state that the server is in.
 func refused(err error) bool {
-	return errors.Is(err, errTooOld) || redis.HasErrorPrefix(err, "NOPERM") ||
-		redis.HasErrorPrefix(err, "unknown command") ||
-		redis.HasErrorPrefix(err, "unknown subcommand") || redis.HasErrorPrefix(err, "Unknown subcommand")
+	var reply redis.Error
+	if errors.Is(err, errTooOld) || !errors.As(err, &reply) {
+		return errors.Is(err, errTooOld)
+	}
+	code, _, _ := strings.Cut(reply.Error(), " ")
+	return code == "ERR" || code == "NOPERM" || code != strings.ToUpper(code)
 }
 
 // onEach examines each node of the namespace, and joins what is to be said of several.

@@ -46,19 +46,16 @@ func (s *session) examineIndexes(ctx context.Context, evicting string, all *find
 	text := fmt.Sprintf("%s of %s index entries looked up have no record",
 		percent(sample.staleShare()), number(sample.taken))
 	if sample.staleShare() > staleShare {
-		all.add("stale", worth, "wildkey sweep; puts of new records collect such entries, and few are put here", "%s", text)
+		all.add("stale", worth, "wildkey sweep; only puts that make the index grow collect such entries, and few do here", "%s", text)
 	} else {
 		all.add("stale", fine, "", "%s", text)
-	}
-	if evicting == "volatile-ttl" && sample.leases > 0 {
-		all.add("eviction", worth, "CONFIG SET maxmemory-policy volatile-lru",
-			"volatile-ttl evicts leases of package fetch before all else: several clients may load the same record")
 	}
 	if evicting != "" && sample.lasting > sample.records()/2 {
 		all.add("eviction", worth, "put records with a TTL, or have maxmemory leave room for those without",
 			"%s of the records never expire, and volatile-* evicts none of them",
 			percent(float64(sample.lasting)/float64(sample.records())))
 	}
+	s.examineSkew(ctx, all)
 }
 
 // manyStale is how many stale entries of another namespace are worth a word.
@@ -92,10 +89,11 @@ func (s *session) examineOthers(ctx context.Context, all *findings) {
 	}
 	if len(strays) > 0 {
 		all.add("shards", problem, strayRepair,
-			"the namespace has an index outside of %s too: %s", spread(s.layout), some(strays))
+			"the namespace has an index outside of %s too, which no pattern meets here: %s", spread(s.layout), some(strays))
 	}
 	if len(idle) > 0 {
-		all.add("idle", worth, "wildkey sweep, with --namespace and --shards of each as wildkey top lists them",
-			"too few records are put to collect the stale index entries of %s", some(idle))
+		all.add("idle", worth, "wildkey sweep, with --namespace and --shards of each as wildkey top lists them: "+
+			"only puts that make an index grow collect such entries, and few do there",
+			"other namespaces keep many stale entries: %s", some(idle))
 	}
 }

@@ -21,9 +21,9 @@ func plain(text string) string {
 	return text
 }
 
-// escaped returns text that is pasted into redis-cli, which has an escape for a
-// byte and none for a rune: as it is, if it is an encoded key, else in quotes. A
-// shell has nothing to do with it, and no space in it begins another word.
+// escaped returns text as redis-cli reads it, which has an escape for a byte and
+// none for a rune: as it is, if it is an encoded key, else in quotes. A shell that it
+// is pasted into has nothing to do with it, and no space in it begins another word.
 func escaped(text string) string {
 	if _, err := wildkey.ParseKey(text); err == nil {
 		return text

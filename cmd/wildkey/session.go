@@ -93,11 +93,15 @@ func (s *session) dial(ctx context.Context, target target) (err error) {
 	return nil
 }
 
-// ask asks with HELLO, which no ACL forbids.
+// ask asks with HELLO, which no ACL forbids. Of a server, or a proxy before it, that has
+// no HELLO nothing is known.
 func ask(ctx context.Context, client interface {
 	Do(ctx context.Context, args ...any) *redis.Cmd
 }) (about, error) {
 	reply, err := client.Do(ctx, "HELLO").Result()
+	if redis.HasErrorPrefix(err, "unknown command") {
+		return about{}, nil
+	}
 	if err != nil {
 		return about{}, fmt.Errorf("connecting: %w", err)
 	}
