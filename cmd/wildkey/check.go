@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rivo/uniseg"
 	"github.com/spf13/cobra"
 
 	"github.com/wildkey/wildkey"
@@ -46,9 +48,9 @@ breach of a record is one of a lease, whose name begins with a ! before its key.
 
 Each record is judged by one snapshot of it and its index entry, so what is
 written meanwhile is no breach.`,
-		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
-			progress := t.progress("checking", unknown, inEntries)
+			// A walk of the records, and one of their index entries.
+			progress := t.progress("checking", 2*t.total(ctx, s), inEntries)
 			check := checker{session: s, reported: map[breach]bool{}, looked: progress.add, report: func(b breach) error {
 				progress.end()
 				return t.writeBreach(b)
@@ -59,9 +61,13 @@ written meanwhile is no breach.`,
 				return err
 			}
 			sum := check.summary
+			breaches := counted(sum.Breaches, "breach", "breaches")
+			if sum.Breaches > 0 {
+				breaches = t.styled(t.stdout, alarm, breaches)
+			}
 			err = t.result(sum, "%s%s, %s, %s stale (%s): %s", records(sum.Records), andLeases(sum.Leases),
 				counted(sum.Entries, "index entry", "index entries"), number(sum.Stale),
-				percent(float64(sum.Stale)/float64(max(1, sum.Entries))), counted(sum.Breaches, "breach", "breaches"))
+				percent(float64(sum.Stale)/float64(max(1, sum.Entries))), breaches)
 			if err == nil && sum.Breaches > 0 {
 				err = outcome{exitFindings, fmt.Errorf("the namespace %s is not whole", plain(t.namespace))}
 			}
@@ -74,11 +80,22 @@ func (t *tool) writeBreach(b breach) error {
 	if t.json {
 		return t.line(b)
 	}
-	_, err := fmt.Fprintf(t.out, "%-12s  %s  %s; repair: %s\n", b.Kind, b.Key, b.Detail, b.Repair)
-	if err == nil {
-		err = t.out.Flush()
+	const indent = 14
+	kind := t.styled(t.stdout, alarm, b.Kind) + strings.Repeat(" ", max(0, indent-2-len(b.Kind)))
+	width := t.width(t.stdout)
+	line := fmt.Sprintf("%s  %s; repair: %s", b.Key, b.Detail, b.Repair)
+	if uniseg.StringWidth(line) <= width-indent {
+		fmt.Fprintf(t.out, "%s  %s\n", kind, line)
+	} else {
+		// A key and a command stay whole, for who copies them.
+		under := strings.Repeat(" ", indent)
+		if command, _, _ := strings.Cut(b.Repair, " "); command == strings.ToUpper(command) {
+			width = math.MaxInt
+		}
+		repair := hanging(under, indent, "-> ", b.Repair, width)
+		fmt.Fprintf(t.out, "%s  %s\n%s%s", kind, b.Key, hanging(under, indent, "", b.Detail, t.width(t.stdout)), repair)
 	}
-	return err
+	return t.out.Flush()
 }
 
 // checker walks the records, and then the indexes.

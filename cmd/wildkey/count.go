@@ -11,7 +11,6 @@ func (t *tool) countCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "count [PATTERN]",
 		Short: "Count the records that match",
-		Args:  cobra.MaximumNArgs(1),
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			pattern, err := patternArgument(args)
 			if err != nil {
@@ -21,9 +20,12 @@ func (t *tool) countCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if t.json {
+			switch {
+			case t.json:
 				err = t.line(map[string]int{"count": n})
-			} else {
+			case t.isTerminal(t.stdout):
+				_, err = fmt.Fprintln(t.out, number(n))
+			default: // a program may read it
 				_, err = fmt.Fprintln(t.out, n)
 			}
 			if err == nil && n == 0 {

@@ -26,7 +26,6 @@ looks for with SCAN, through the whole keyspace.
 
 It writes nothing, and judges nothing that the server does not tell: such a
 matter "cannot be seen". A problem makes the exit code 4, a note does not.`,
-		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			var all findings
 			if s.about.mode == "sentinel" {

@@ -23,7 +23,7 @@ func TestDoctorOfMasterDown(t *testing.T) {
 		down.Kill()
 		output, code := run("wildkey --shards 3 doctor")
 		if code != exitFindings ||
-			!strings.Contains(output, "problem  server    cannot be seen: connecting: dial tcp "+down.Addr) {
+			!strings.Contains(output, "problem  server    cannot be seen: nothing listens at "+down.Addr) {
 			t.Errorf("exit code %d, and\n%s", code, output)
 		}
 	})

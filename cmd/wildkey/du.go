@@ -43,7 +43,6 @@ it; without an argument, the first segments. It reads the index entries of all
 records there and counts these exactly. It asks for the memory of ` + fmt.Sprint(memorySample) + ` records
 beneath each key, chosen by chance: a number with ~ is an estimate from these. The
 memory of the index is not in it: see wildkey top.`,
-		Args: cobra.MaximumNArgs(1),
 	}
 	command.Flags().Var(&atLeastOne{&limit, math.MaxInt32}, "limit", "show as many, the largest")
 	command.RunE = t.on(reading, func(ctx context.Context, s *session, args []string) error {

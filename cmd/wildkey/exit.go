@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 )
 
 // The exit codes, which scripts can rely on. A broken pipe ends the program
@@ -57,10 +56,6 @@ func interrupted(err error) error {
 		return partly{interrupted, part.done}
 	}
 	return interrupted
-}
-
-func nothingMatches(pattern fmt.Stringer) error {
-	return outcome{exitNothing, fmt.Errorf("nothing matches %s", pattern)}
 }
 
 func exitCode(ctx context.Context, err error, started bool) int {

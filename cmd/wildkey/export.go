@@ -19,7 +19,6 @@ with the encoded key; the value, in base64 where it is not UTF-8 or is shorter s
 and when the record expires, in Unix milliseconds by the clock of this machine.
 A record and its TTL are of one moment; the whole is not.`,
 		Example: `  wildkey export 'user:**' | gzip > users.ndjson.gz`,
-		Args:    cobra.MaximumNArgs(1),
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			pattern, err := patternArgument(args)
 			if err != nil {
@@ -27,7 +26,7 @@ A record and its TTL are of one moment; the whole is not.`,
 			}
 			// On a terminal the records show how far it is, and a bar would run into them.
 			var progress progress
-			if !t.isTerminal(t.stdout) && t.isTerminal(t.errOut) {
+			if !t.isTerminal(t.stdout) && t.hasProgress() {
 				total, err := s.cache.Count(ctx, pattern)
 				if err != nil {
 					return err

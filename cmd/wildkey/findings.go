@@ -37,7 +37,7 @@ func (f *findings) cannot(matter string, err error, advice string) {
 	if !refused(err) {
 		status, advice = problem, "see why the server does not answer"
 	}
-	f.add(matter, status, advice, "cannot be seen: %v", err)
+	f.add(matter, status, advice, "cannot be seen: %s", plainly(err, "the server", false))
 }
 
 // unseen says that the server does not tell something.
@@ -80,8 +80,11 @@ func (f *findings) onEach(homes []home, examine func(home home, found *findings)
 	}
 }
 
-// writeFindings gives advice a line of its own: it is what is to be read.
+// writeFindings gives advice a line of its own: it is what is to be read. People get a sum at
+// the end, which the terminal still shows when the first lines have left it.
 func (t *tool) writeFindings(all findings) error {
+	number := map[string]int{}
+	styles := map[string]style{fine: success, worth: remark, problem: alarm}
 	for _, f := range all {
 		if t.json {
 			if err := t.line(f); err != nil {
@@ -89,12 +92,23 @@ func (t *tool) writeFindings(all findings) error {
 			}
 			continue
 		}
-		fmt.Fprintf(t.out, "%-8s %-9s %s\n", f.Status, f.Matter, visible(f.Finding))
+		number[f.Status]++
+		const indent = 19
+		head := t.styled(t.stdout, styles[f.Status], f.Status) + fmt.Sprintf("%*s %-9s ", 8-len(f.Status), "", f.Matter)
+		t.out.WriteString(hanging(head, indent, "", visible(f.Finding), t.width(t.stdout)))
 		if f.Advice != "" {
-			fmt.Fprintf(t.out, "%-8s %-9s -> %s\n", "", "", visible(f.Advice))
+			t.out.WriteString(hanging(strings.Repeat(" ", indent), indent, "-> ", visible(f.Advice), t.width(t.stdout)))
 		}
 	}
-	return nil
+	if t.json {
+		return nil
+	}
+	problems := counted(number[problem], "problem", "problems")
+	if number[problem] > 0 {
+		problems = t.styled(t.stdout, alarm, problems)
+	}
+	_, err := fmt.Fprintf(t.out, "%s, %s\n", problems, counted(number[worth], "note", "notes"))
+	return err
 }
 
 // some lists what may be too much to read.

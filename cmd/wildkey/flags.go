@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -26,7 +28,7 @@ func fromEnvironment(command *cobra.Command, _ []string) error {
 			continue
 		}
 		if err := command.Flags().Set(v.flag, value); err != nil {
-			return fmt.Errorf("$%s: %w", v.variable, err)
+			return fmt.Errorf("$%s %s: %w", v.variable, plain(value), cmp.Or(errors.Unwrap(err), err))
 		}
 	}
 	return nil

@@ -16,7 +16,6 @@ func (t *tool) getCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "get KEY",
 		Short: "Write the value of a record: to a terminal as text, elsewhere byte for byte",
-		Args:  cobra.ExactArgs(1),
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			key, err := wildkey.ParseKey(args[0])
 			if err != nil {
@@ -31,7 +30,7 @@ func (t *tool) getCommand() *cobra.Command {
 			case redis.HasErrorPrefix(err, "WRONGTYPE"):
 				return s.foreign(ctx, key)
 			case errors.Is(err, wildkey.ErrNotFound):
-				return outcome{exitNothing, fmt.Errorf("there is no record %s", key)}
+				return noRecord(key)
 			case err != nil:
 				return err
 			case t.json:

@@ -54,7 +54,6 @@ What comes slowly is written as it comes: tail -f can be imported.
 ` + voidsHelp,
 		Example: `  wildkey import users.ndjson
   zcat users.ndjson.gz | wildkey import`,
-		Args: cobra.MaximumNArgs(1),
 	}
 	fallback.flags(command)
 	command.RunE = t.on(writing, func(ctx context.Context, s *session, args []string) error {

@@ -19,7 +19,6 @@ take it. It asks no server. Behind -- a segment may begin with a hyphen.`,
 		Example: `  wildkey encode user 42 e-mail ann@example.com
   wildkey get "$(wildkey encode user "$NAME")"`,
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.MinimumNArgs(1),
 		RunE: func(_ *cobra.Command, segments []string) error {
 			key := wildkey.Key(segments).String()
 			if _, err := wildkey.ParseKey(key); err != nil {
@@ -38,7 +37,6 @@ func (t *tool) decodeCommand() *cobra.Command {
 what a terminal would obey or not show. It asks no server. With --json the
 segments are a list, which is a key for import too.`,
 		Example: `  wildkey decode user:42:e-mail:ann%40example.com`,
-		Args:    cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			key, err := wildkey.ParseKey(args[0])
 			if err != nil {

@@ -34,7 +34,7 @@ var orders = map[string]func(a, b item) int{
 func (t *tool) lsCommand() *cobra.Command {
 	var how listing
 	command := &cobra.Command{
-		Use:   "ls [PATTERN | KEY:]",
+		Use:   "ls [PATTERN|KEY:]",
 		Short: "List the records that match, or what lies directly beneath a key",
 		Long: `List the records that match, or what lies directly beneath a key.
 
@@ -54,7 +54,6 @@ for each, and reads the index entries of all records there.
   wildkey ls 'user:42:session:*'
   wildkey ls '**' --sort size --limit 10
   wildkey ls '**' --keys | wc -l`,
-		Args: cobra.MaximumNArgs(1),
 	}
 	command.Flags().BoolVar(&how.values, "values", false, "show values too, cut to a line")
 	command.Flags().BoolVarP(&how.keys, "keys", "k", false, "show keys only")
@@ -228,17 +227,17 @@ func (t *tool) show(item item, beneath int, how listing, heading bool) error {
 		return err
 	}
 	cells := []string{"EXPIRES IN", "BYTES", "RECORDS"}
-	write := func(key string) error {
+	row := func(key string) string {
+		var row strings.Builder
 		for i, cell := range cells {
 			if how.counts || i < 2 {
-				fmt.Fprintf(t.out, "%10s ", cell)
+				fmt.Fprintf(&row, "%10s ", cell)
 			}
 		}
-		_, err := fmt.Fprintf(t.out, " %s\n", key)
-		return err
+		return row.String() + " " + key
 	}
 	if heading {
-		write("KEY")
+		fmt.Fprintln(t.out, t.styled(t.stdout, bold, row("KEY")))
 	}
 	key := item.String()
 	switch {
@@ -252,7 +251,8 @@ func (t *tool) show(item item, beneath int, how listing, heading bool) error {
 	if how.values {
 		key += " = " + clipped(string(item.Value), 60)
 	}
-	return write(key)
+	_, err := fmt.Fprintln(t.out, row(key))
+	return err
 }
 
 // noteBelow is a note that comes behind the output so far.

@@ -8,8 +8,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/creack/pty"
 
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
@@ -41,6 +44,12 @@ func toolCommand(t *testing.T, server *redisserver.Server, args ...string) *exec
 // redis-cli on its PATH, both for this server, and returns all output.
 func shell(t *testing.T, server *redisserver.Server) func(line string) (output string, code int) {
 	t.Helper()
+	return shellAt(t, server, 0)
+}
+
+// shellAt is shell at a terminal of so many columns, or with 0 at none.
+func shellAt(t *testing.T, server *redisserver.Server, columns int) func(line string) (output string, code int) {
+	t.Helper()
 	binary, err := os.Executable()
 	must(t, err)
 	cli, err := exec.LookPath("redis-cli")
@@ -62,9 +71,18 @@ func shell(t *testing.T, server *redisserver.Server) func(line string) (output s
 		command.Dir = home
 		command.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"),
 			"LC_ALL=C",
-			"REDIS_URL=redis://"+server.Addr, "WILDKEY_NAMESPACE=app", "ADDR="+server.Addr)
-		output, _ := command.CombinedOutput() // how it ended is in its state
-		return string(output), command.ProcessState.ExitCode()
+			"REDIS_URL=redis://"+server.Addr, "WILDKEY_NAMESPACE=app", "ADDR="+server.Addr,
+			"TERM=xterm", "NO_COLOR=")
+		if columns == 0 {
+			output, _ := command.CombinedOutput() // how it ended is in its state
+			return string(output), command.ProcessState.ExitCode()
+		}
+		terminal, err := pty.StartWithSize(command, &pty.Winsize{Rows: 24, Cols: uint16(columns)})
+		must(t, err)
+		defer terminal.Close()
+		output, _ := io.ReadAll(terminal) // ends with EIO, when nobody has the terminal open
+		command.Wait()
+		return strings.ReplaceAll(string(output), "\r\n", "\n"), command.ProcessState.ExitCode()
 	}
 }
 

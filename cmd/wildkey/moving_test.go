@@ -34,7 +34,7 @@ func TestSlotThatMoves(t *testing.T) {
 		move(t, "{app}:a")
 		expect("wildkey get a", 0, "a")
 		expect("wildkey get b", 0, "b")
-		expect("wildkey get d", exitNothing, "wildkey: there is no record d\n")
+		expect("wildkey get d", exitNothing, "wildkey: there is no record d in namespace app on "+cluster.Nodes[0].Addr+"\n")
 		expect("wildkey check", 0, whole)
 		move(t, "{app}/keys")
 		expect("wildkey get a", 0, "a")

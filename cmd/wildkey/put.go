@@ -21,7 +21,6 @@ func (t *tool) putCommand() *cobra.Command {
 		Example: `  printf laptop | wildkey put user:42:session:abc --ttl 24h
   wildkey put config:logo --no-expiry < logo.png`,
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.ExactArgs(1),
 	}
 	live.flags(command)
 	command.MarkFlagsOneRequired("ttl", "no-expiry")

@@ -16,9 +16,9 @@ func (t *tool) reindexCommand() *cobra.Command {
 under an allkeys-* policy, evicted. It goes through the keyspace of each server
 with SCAN, and changes no record. Leases of package fetch are put back too, and
 not counted.`,
-		Args: cobra.NoArgs,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
-			progress := t.progress("reindexing", unknown, inRecords)
+			// The index that is to be repaired has the best guess of how many there are.
+			progress := t.progress("reindexing", t.total(ctx, s), inRecords)
 			n := 0
 			err := s.watch(ctx, "ZADD", func(_ string, n int) { progress.add(n) })
 			if err == nil {

@@ -38,7 +38,6 @@ export it, import it there, and delete it here.`,
 		Example: `  wildkey reshard --shards 1 --to-shards 48 --to-shard-segments 2
   wildkey reshard --shards 48 --to-shards 96`,
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.NoArgs,
 	}
 	flags := command.Flags()
 	flags.Var(&atLeastOne{&to.Shards, maxShards}, "to-shards", "how many shards there are to be")

@@ -28,7 +28,6 @@ without a question.`,
 		Example: `  wildkey rm 'user:42:session:*'
   wildkey rm --dry-run 'user:42:**'
   wildkey rm --yes 'user:42:**'`,
-		Args: cobra.ExactArgs(1),
 	}
 	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	command.Flags().BoolVar(&dryRun, "dry-run", false, "only say how many")

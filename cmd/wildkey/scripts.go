@@ -20,7 +20,6 @@ func (t *tool) scriptsCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "scripts",
 		Short: "List the scripts, their digests, and the nodes that have them; load, verify and show them",
-		Args:  cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			return t.listScripts(ctx, s)
 		}),
@@ -33,7 +32,6 @@ func (t *tool) scriptsLoadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "load",
 		Short: "Load every script on every node",
-		Args:  cobra.NoArgs,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
 			nodes, err := s.nodes(ctx, false)
 			if err != nil {
@@ -63,7 +61,6 @@ digests are those of the scripts in this tool.
 
 Redis calls a script by the SHA-1 of its text: a node that has the digest has
 the script, byte for byte.`,
-		Args: cobra.MaximumNArgs(1),
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			pinned := ownDigests()
 			if len(args) == 1 {
@@ -106,7 +103,6 @@ func (t *tool) scriptsShowCommand() *cobra.Command {
 		Short: "Write the text of a script, byte for byte: its sha1sum is the digest",
 		Long: "Write the text of a script, byte for byte: its sha1sum is the digest.\nThe scripts: " +
 			strings.Join(names, ", ") + ".",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: names,
 		RunE: func(_ *cobra.Command, args []string) error {
 			for _, script := range wildkey.Scripts() {

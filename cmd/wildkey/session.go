@@ -103,7 +103,7 @@ func ask(ctx context.Context, client interface {
 		return about{}, nil
 	}
 	if err != nil {
-		return about{}, fmt.Errorf("connecting: %w", err)
+		return about{}, err
 	}
 	facts := factsOf(reply)
 	return about{facts["server"], facts["version"], facts["mode"], facts["role"]}, nil

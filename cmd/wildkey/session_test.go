@@ -77,7 +77,12 @@ func compare(t *testing.T, file, want, got string) {
 // [code] where the exit code is not 0. A line that ends with \ goes on in the
 // next. Comments stay.
 func typist(t *testing.T, server *redisserver.Server) func(session string) string {
-	run := shell(t, server)
+	return typistAt(t, server, 0)
+}
+
+// typistAt has commands write to a terminal of so many columns, or with 0 to none.
+func typistAt(t *testing.T, server *redisserver.Server, columns int) func(session string) string {
+	run := shellAt(t, server, columns)
 	return func(session string) string {
 		if strings.Contains(session, "wildkey doctor") || strings.Contains(session, "--preloaded doctor") {
 			needsRedis7(t, server, "what doctor asks about permissions")

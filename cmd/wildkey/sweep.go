@@ -16,15 +16,10 @@ func (t *tool) sweepCommand() *cobra.Command {
 deleted by hand. Puts of new records do this too, as the index grows: only a
 namespace to which few are put needs a sweep. Leases that have ended leave such
 entries as records do.`,
-		Args: cobra.NoArgs,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
-			most, err := s.entries(ctx)
-			if err != nil {
-				return err
-			}
-			progress := t.progress("sweeping", most, inEntries)
+			progress := t.progress("sweeping", t.total(ctx, s), inEntries)
 			n := 0
-			err = s.watch(ctx, "match", func(_ string, n int) { progress.add(n) })
+			err := s.watch(ctx, "match", func(_ string, n int) { progress.add(n) })
 			if err == nil {
 				n, err = s.cache.Sweep(ctx)
 			}
@@ -36,6 +31,19 @@ entries as records do.`,
 			return t.result(map[string]int{"dropped": n}, "cleared away %s", swept)
 		}),
 	}
+}
+
+// total returns how many entries the indexes have, of leases and stale ones too, for a progress
+// to go by. It asks only for one that is shown, and the run goes on without.
+func (t *tool) total(ctx context.Context, s *session) int64 {
+	if !t.hasProgress() {
+		return unknown
+	}
+	total, err := s.entries(ctx)
+	if err != nil {
+		return unknown
+	}
+	return total
 }
 
 // entries returns how many entries the indexes have.

@@ -12,6 +12,7 @@ import (
 
 // TestTerminal has the tool take some of its streams for a terminal.
 func TestTerminal(t *testing.T) {
+	t.Setenv("TERM", "xterm")
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
 		cache, err := wildkey.New(server.Client(t), wildkey.Options{Namespace: "app", TTL: wildkey.NoExpiry})
 		must(t, err)
@@ -31,7 +32,7 @@ func TestTerminal(t *testing.T) {
 				"Delete 1 record of namespace app that match gone? [y/N] "},
 			{"rm takes no for an answer", "rm odd", "n\n", in, exitFailure, "", "[y/N] wildkey: nothing was deleted"},
 			{"and silence", "rm odd", "", in, exitFailure, "", "[y/N] wildkey: nothing was deleted"},
-			{"rm does not ask for nothing", "rm none", "y\n", in, exitNothing, "", "wildkey: nothing matches none\n"},
+			{"rm does not ask for nothing", "rm none", "y\n", in, exitNothing, "", "wildkey: nothing matches none in namespace app on "},
 			{"put says how to end a value", "put new --no-expiry", "v", in, 0, "put new, 1 B\n", "Ctrl-D"},
 			{"and not to machines", "put new --no-expiry --json", "v", in, 0, `{"bytes":1,"key":"new"}` + "\n", ""},
 			{"import has a bar", "import", `{"key":"a","value":"1","ttl":"never"}`, errOut, 0,
@@ -41,10 +42,11 @@ func TestTerminal(t *testing.T) {
 			{"and none for machines", "import --json", `{"key":"a","value":"1","ttl":"never"}`, errOut, 0,
 				`{"expired":0,"imported":1}` + "\n", ""},
 			{"sweep has a bar", "sweep", "", errOut, 0,
-				"cleared away 0 stale entries\n", "sweeping"},
-			{"reindex has a bar", "reindex", "", errOut, 0, "reindexed 3 records\n", "reindexing"},
-			{"check has a bar", "check", "", errOut, 0, "3 records, 3 index entries, 0 stale (0.0%): 0 breaches\n", "checking"},
-			{"export has a bar", "export a", "", errOut, 0, `{"key":"a","value":"1","ttl":"never"}` + "\n", "exporting"},
+				"cleared away 0 stale entries\n", "sweeping  0%"},
+			{"reindex has a bar", "reindex", "", errOut, 0, "reindexed 3 records\n", "reindexing  0%"},
+			{"check has a bar", "check", "", errOut, 0, "3 records, 3 index entries, 0 stale (0.0%): 0 breaches\n", "checking  0%"},
+			{"touch has a bar", "touch a --no-expiry", "", errOut, 0, "touched 1 record\n", "touching  0%"},
+			{"export has a bar", "export a", "", errOut, 0, `{"key":"a","value":"1","ttl":"never"}` + "\n", "exporting  0%"},
 			{"but none among its records", "export a", "", out | errOut, 0,
 				`{"key":"a","value":"1","ttl":"never"}` + "\n", ""},
 			{"reshard asks, with the number", "reshard --to-shards 2", "n\n", in, exitFailure, "",

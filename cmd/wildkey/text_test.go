@@ -63,7 +63,12 @@ func FuzzQuote(f *testing.F) {
 func TestTTL(t *testing.T) {
 	for text, want := range map[string]time.Duration{
 		"7d": 7 * 24 * time.Hour, "90s": 90 * time.Second, "1ms": time.Millisecond, "1h30m": 90 * time.Minute,
+		"1d12h": 36 * time.Hour, "36h30m": 36*time.Hour + 30*time.Minute, "1w": 7 * 24 * time.Hour,
+		"1w2d": 9 * 24 * time.Hour, "1w2d3h4m5s6ms": 219*time.Hour + 4*time.Minute + 5006*time.Millisecond,
+		"1.5h": 90 * time.Minute, "106751d": 106751 * 24 * time.Hour,
 		"0s": 0, "0d": 0, "-1h": 0, "1us": 0, "d": 0, "1.5d": 0, "99999999d": 0, "": 0, "soon": 0,
+		"0w0d": 0, "1d-1h": 0, "1d1w": 0, "1h1d": 0, "1d 1h": 0, "1d12": 0, "5": 0, "+1h": 0, "1D": 0,
+		"106752d": 0, "106751d24h": 0, "99999999999999999999w": 0,
 	} {
 		var got ttl
 		if err := got.Set(text); (err == nil) != (want > 0) || err == nil && time.Duration(got) != want {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -57,7 +56,11 @@ func (t *tool) run(ctx context.Context, args []string) int {
 		err = interrupted(err)
 	}
 	if err != nil {
-		fmt.Fprintln(t.errOut, "wildkey:", visible(strings.ReplaceAll(err.Error(), "wildkey: ", "")))
+		text := plainly(err, t.server(), true)
+		if code == exitUsage {
+			text = usageSentence(command, text)
+		}
+		fmt.Fprint(t.errOut, hanging(t.styled(t.errOut, alarm, "wildkey:")+" ", 9, "", visible(text), t.width(t.errOut)))
 	}
 	if code == exitUsage {
 		fmt.Fprintf(t.errOut, "See: %s --help\n", command.CommandPath())
@@ -123,6 +126,10 @@ Quote patterns, or the shell may expand them.
 	root.SetVersionTemplate("{{.Version}}\n")
 	cobra.EnableCommandSorting = false
 	t.complete(root)
+	root.SetFlagErrorFunc(flagError)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	checkUsage(root)
 	return root
 }
 
@@ -147,7 +154,7 @@ func (t *tool) on(access access, work work) func(*cobra.Command, []string) error
 			return err
 		}
 		defer s.close()
-		return work(command.Context(), s, args)
+		return t.placed(command.Context(), s, work(command.Context(), s, args))
 	}
 }
 

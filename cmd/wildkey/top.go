@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/spf13/cobra"
@@ -35,7 +36,6 @@ looks for indexes with SCAN, which goes through the whole keyspace, and looks up
 some 1,000 index entries of each namespace: a number with ~ is an estimate from
 these. The memory of leases is counted with that of records. A namespace that
 reshard is moving has a row for each number of shards.`,
-		Args: cobra.NoArgs,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			rows, err := s.weighAll(ctx)
 			if err != nil {
@@ -50,10 +50,11 @@ reshard is moving has a row for each number of shards.`,
 				if row.Estimated {
 					about = "~"
 				}
+				memory := func(bytes int64) string { return strings.ReplaceAll(size(bytes), " ", tied) }
 				return []string{
 					plain(row.Namespace), number(row.Shards), number(row.ShardSegments),
 					about + number(row.Records), about + number(row.Expiring), about + number(row.Leases), number(row.Entries),
-					about + percent(row.StaleShare), about + size(row.RecordBytes), "~" + size(row.IndexBytes),
+					about + percent(row.StaleShare), about + memory(row.RecordBytes), "~" + memory(row.IndexBytes),
 				}
 			})
 		}),

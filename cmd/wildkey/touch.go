@@ -17,7 +17,6 @@ func (t *tool) touchCommand() *cobra.Command {
 No value changes, so no lease of package fetch is voided, and none is touched.`,
 		Example:               `  wildkey touch 'user:42:session:*' --ttl 48h`,
 		DisableFlagsInUseLine: true,
-		Args:                  cobra.ExactArgs(1),
 	}
 	live.flags(command)
 	command.MarkFlagsOneRequired("ttl", "no-expiry")
@@ -26,7 +25,13 @@ No value changes, so no lease of package fetch is voided, and none is touched.`,
 		if err != nil {
 			return err
 		}
-		progress := t.progress("touching", unknown, inRecords)
+		total := unknown
+		if t.hasProgress() {
+			if total, err = s.cache.Count(ctx, pattern); err != nil {
+				return err
+			}
+		}
+		progress := t.progress("touching", int64(total), inRecords)
 		n := 0
 		err = s.watch(ctx, "put", func(_ string, n int) { progress.add(n) })
 		if err == nil {

@@ -1,9 +1,11 @@
 package main
 
 import (
-	"fmt"
+	"cmp"
+	"errors"
+	"math"
+	"regexp"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +18,7 @@ type ttl time.Duration
 
 // flags gives the command --ttl and --no-expiry, of which it takes one.
 func (d *ttl) flags(command *cobra.Command) {
-	command.Flags().Var(d, "ttl", "how long records live from now: 90s, 24h, 7d")
+	command.Flags().Var(d, "ttl", "how long records live from now: 90s, 36h30m, 1d12h, 1w")
 	command.Flags().BoolFunc("no-expiry", "records never expire", func(string) error {
 		*d = ttl(wildkey.NoExpiry)
 		return nil
@@ -27,20 +29,26 @@ func (d *ttl) flags(command *cobra.Command) {
 func (d *ttl) Type() string   { return "duration" }
 func (d *ttl) String() string { return "" }
 
-// Set reads what time.ParseDuration does, and whole days.
+// aTime is weeks, days, and what time.ParseDuration reads, each of which may be missing.
+var aTime = regexp.MustCompile(`^(?:(\d+)w)?(?:(\d+)d)?((?:\d+(?:\.\d+)?(?:h|m|s|ms))*)$`)
+
+// Set reads a time as the tool shows one, and others.
 func (d *ttl) Set(text string) error {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		if err != nil || n == 0 {
-			return fmt.Errorf("%q is no number of days", days)
-		}
-		*d = ttl(time.Duration(n) * 24 * time.Hour)
-		return nil
+	parts := aTime.FindStringSubmatch(text)
+	if text == "" || parts == nil {
+		return errors.New("it is no time such as 90s, 36h30m, 1d12h or 1w")
 	}
-	duration, err := time.ParseDuration(text)
-	if err != nil || duration < time.Millisecond {
-		return fmt.Errorf("%q is no time of a millisecond or more, such as 90s, 24h or 7d", text)
+	weeks, errWeeks := strconv.ParseUint("0"+parts[1], 10, 32)
+	days, errDays := strconv.ParseUint("0"+parts[2], 10, 32)
+	rest, err := time.ParseDuration("0" + parts[3])
+	const day = 24 * time.Hour
+	days += 7 * weeks
+	switch {
+	case cmp.Or(errWeeks, errDays, err) != nil || days > uint64((math.MaxInt64-rest)/day):
+		return errors.New("it is more than the 292 years that a time may have; --no-expiry has no end")
+	case days == 0 && rest < time.Millisecond:
+		return errors.New("it is less than a millisecond")
 	}
-	*d = ttl(duration)
+	*d = ttl(time.Duration(days)*day + rest)
 	return nil
 }

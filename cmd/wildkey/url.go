@@ -216,21 +216,21 @@ func parseAddress(text, port string) (string, error) {
 func (u serverURL) target() (found target, err error) {
 	if u.master != "" {
 		found.failover, err = u.failover()
-		return found, plainly(err)
+		return found, withoutPrefix(err)
 	}
 	u.RawQuery = u.options.Encode()
 	found.single, err = redis.ParseURL(u.String())
 	if found.noCluster = errors.New("it is reached by host and port alone"); u.Scheme != "unix" {
 		found.cluster, found.noCluster = redis.ParseClusterURL(u.String())
 	}
-	found.noCluster = plainly(found.noCluster)
+	found.noCluster = withoutPrefix(found.noCluster)
 	switch {
 	case err == nil || found.cluster != nil:
 		return found, nil
 	case u.options.Has("addr"):
 		return found, found.noCluster
 	}
-	return found, plainly(err)
+	return found, withoutPrefix(err)
 }
 
 // failover writes the URL as go-redis has that of Sentinels: their own user comes first.
@@ -260,8 +260,8 @@ func (u serverURL) failover() (*redis.FailoverOptions, error) {
 	return failover, err
 }
 
-// plainly takes the words of go-redis for its own.
-func plainly(err error) error {
+// withoutPrefix takes the words of go-redis for its own.
+func withoutPrefix(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -52,7 +52,6 @@ func (t *tool) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show the version, and the commit if the tool was built from a checkout",
-		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			t.started = true
 			v := ownVersion()
