@@ -12,19 +12,18 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// PutEach writes any number of records, in as few calls of put.lua as their
-// shards, Options.CallRecords and CallBytes allow, to up to 16 shards at a time. It
-// returns how many it has written, and the first error. An error of the source
-// ends it, after the records before it.
+// PutEach writes any number of records to up to 16 shards at a time. It makes as few
+// calls of put.lua as Options.CallRecords and CallBytes allow. It returns the number of
+// records written and the first error. If the source yields an error, PutEach writes the
+// records before it and stops.
 //
-// Each record meets what a Put of its own, in its turn, would meet: if its
-// condition fails, its TTL is invalid or the server refuses its call, the others
-// are written all the same. The function outcome, unless it is nil, is called for
-// each record, in their order, with nil or the reason why it was not written; up to
-// CallRecords records share a call and, unless it was refused for one of them, its
-// error. It may end ctx, and no further
-// call is made. As many records are held at a time as fill one call to each of 16
-// shards.
+// Each record succeeds or fails like a Put of its own: if its condition fails, its TTL
+// is invalid or the server refuses it, PutEach still writes the others. PutEach calls
+// outcome, unless it is nil, for each record in order, with nil or the reason why the
+// record was not written. Up to CallRecords records share a call. If that call fails for
+// a reason that concerns no single record, such as a broken connection, they share its
+// error. To stop early, cancel ctx in outcome. PutEach holds at most the records of one
+// call to each of 16 shards in memory.
 func (c *Cache) PutEach(
 	ctx context.Context, records iter.Seq2[Record, error], outcome func(Record, error),
 ) (int, error) {
@@ -32,15 +31,15 @@ func (c *Cache) PutEach(
 	return applyEach(ctx, c, records, OpPut, outcome)
 }
 
-// DeleteEach deletes any number of records, in the way of PutEach, and returns how
-// many of them were live.
+// DeleteEach deletes any number of records and returns how many of them were live. It
+// works like PutEach.
 func (c *Cache) DeleteEach(ctx context.Context, keys iter.Seq2[Key, error], outcome func(Key, error)) (int, error) {
 	ctx = withVerb(ctx, "DeleteEach")
 	return applyEach(ctx, c, keys, OpDelete, outcome)
 }
 
-// TouchEach gives any number of records a new TTL, in the way of PutEach, and
-// returns how many of them were live.
+// TouchEach gives any number of records a new TTL and returns how many of them were live.
+// It works like PutEach.
 func (c *Cache) TouchEach(
 	ctx context.Context, ttl time.Duration, keys iter.Seq2[Key, error], outcome func(Key, error),
 ) (int, error) {
@@ -63,7 +62,7 @@ func applyEach[T any](
 				outcome(items[i], result)
 			}
 		}
-		clear(ops) // of values that nobody needs any more
+		clear(ops) // releases the values
 		items, ops, bytes = items[:0], ops[:0], 0
 	}
 	for item, failure := range source {
@@ -93,15 +92,15 @@ func (c *Cache) applyBatch(ctx context.Context, ops []Op) (int, []error) {
 	places := c.layout.split(keys)
 	done, _ := sum(ctx, slices.Collect(maps.Keys(places)), func(ctx context.Context, shard int) (int, error) {
 		valid := slices.DeleteFunc(places[shard], func(place int) bool { return results[place] != nil })
-		return c.applyPlaces(ctx, ops, valid, results), nil // the operations fail each for itself
+		return c.applyPlaces(ctx, ops, valid, results), nil // each operation has its own error
 	})
 	return done, results
 }
 
-// applyPlaces does those of the operations that have these places, all of one
-// shard. A failed condition costs a call or two: the operations before it go again,
-// and the next call is for half as many. A refused call is halved until the refused
-// operation is alone. Calls that succeed double.
+// applyPlaces does the operations at these places, all of one shard. A failed condition
+// costs a call or two: the operations before it go again, and then the call size is
+// halved. A refused call is halved until it has only the refused operation. The call size
+// doubles after each success.
 func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results []error) (done int) {
 	for size := c.options.CallRecords; len(places) > 0; {
 		var call []Op
@@ -119,12 +118,12 @@ func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results
 		n, err := c.Apply(ctx, call...)
 		var failed *ConditionError
 		switch {
-		case errors.As(err, &failed) && failed.Index > 0: // those before it would be done, it would not
+		case errors.As(err, &failed) && failed.Index > 0: // the operations before it can still be done
 			size = failed.Index
 			continue
 		case failed != nil:
 			call, size = call[:1], max(size/2, 1)
-		case refused(err) && len(call) > 1: // perhaps for one of them
+		case refused(err) && len(call) > 1: // perhaps because of only one of them
 			size = len(call) / 2
 			continue
 		default:
@@ -138,9 +137,9 @@ func (c *Cache) applyPlaces(ctx context.Context, ops []Op, places []int, results
 	return done
 }
 
-// refused reports whether a server has refused a call, and might not refuse another
-// that names other records: of those that the user may write, or that a slot which
-// moves has here. A full server refuses all of one kind.
+// refused reports whether the server refused a call because of the records it names, so
+// that it may accept other records: the user may not write some of them, say, or some are
+// on the other node of a moving slot. A full server refuses every put alike.
 func refused(err error) bool {
 	return slices.ContainsFunc([]string{"NOPERM", "TRYAGAIN", "WRONGTYPE", "BADARG"}, func(code string) bool {
 		return redis.HasErrorPrefix(err, code)

@@ -1,16 +1,16 @@
-// Package wildkey is a Redis cache with hierarchical keys, found by wildcard.
-// Its writes and its scan are atomic Lua scripts, the files in scripts/; the Go
-// side encodes keys, compiles patterns and calls the scripts by digest.
+// Package wildkey is a Redis cache with hierarchical keys that you find by wildcard.
+// Atomic Lua scripts, the files in scripts/, do its writes and its matching. The Go code
+// encodes keys, checks patterns and calls the scripts by digest.
 //
-// # Calls whose answer is lost
+// # Lost replies
 //
-// An atomic call is never done by half. If a connection breaks or a server does
-// not answer in time, the error does not tell whether the call was done, and
-// go-redis sends a call again, up to redis.Options.MaxRetries times, so it may be
-// done twice. Reads, Delete, Touch and Put without a condition do not mind. Take may
-// return ErrNotFound and a condition may fail because the call meets its own work.
-// The example ExactlyOnce shows what to do about it, and docs/failures.md says what
-// each verb tells its caller.
+// An atomic call happens completely or not at all. If a connection breaks or a server
+// does not answer in time, the error does not tell which. go-redis then sends the call
+// again, up to redis.Options.MaxRetries times, so it may run twice. This does no harm to
+// reads, Delete, Touch, and Put without a condition. But Take may return ErrNotFound, and
+// a condition may fail, because the first run already made the change. The example
+// ExactlyOnce shows how to deal with that, and docs/failures.md explains what each verb
+// reports.
 package wildkey
 
 import (
@@ -28,14 +28,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Client is what a Cache needs of a Redis client. *redis.Client, also of
-// redis.NewFailoverClient, *redis.ClusterClient, *redis.Ring,
-// redis.UniversalClient and the client of package luatest have it, and so has what
-// embeds one of them.
+// Client is the part of a Redis client that a Cache uses. *redis.Client,
+// *redis.ClusterClient, *redis.Ring and redis.UniversalClient implement it, and so do
+// types that embed one of them. Clients from redis.NewFailoverClient and from package
+// luatest are *redis.Client too.
 //
-// The deadline of a context ends a call that is under way only with the client's
-// option ContextTimeoutEnabled. Without it, go-redis waits for ReadTimeout, and for
-// that of each repetition. Cancelling a context ends no call that is under way.
+// A context deadline interrupts a running call only if the client's option
+// ContextTimeoutEnabled is set. Without it, go-redis waits for ReadTimeout in every
+// attempt. Cancelling a context never interrupts a running call.
 type Client interface {
 	redis.Scripter
 	Get(ctx context.Context, key string) *redis.StringCmd
@@ -47,42 +47,42 @@ type Client interface {
 
 // Options are the settings of a Cache.
 type Options struct {
-	// Namespace keeps the records of a Cache apart from all others. Default: "cache".
+	// Namespace separates the records of a Cache from all others. Default: "cache".
 	Namespace string
-	// TTL is for records that bring none: at least a millisecond (fractions of
-	// one are cut) or NoExpiry. Without it, every record must bring a TTL.
+	// TTL is the default for records without a TTL: NoExpiry, or at least a millisecond
+	// (fractions of one are cut off). If it is not set, every record needs its own TTL.
 	TTL time.Duration
-	// Preloaded says that only operators load scripts on this server. The Cache
-	// loads nothing, and a missing script is ErrScriptMissing.
+	// Preloaded means that only operators load scripts on this server. The Cache loads
+	// none, and returns ErrScriptMissing if one is missing.
 	Preloaded bool
-	// LeaveStale has pages leave the stale index entries that they meet, as a
-	// client must that is not allowed to write.
+	// LeaveStale keeps reads from dropping the stale index entries that they meet. Set it
+	// if the client may not write.
 	LeaveStale bool
-	// DeclaredKeys is for servers that refuse a script a key that the call has not
-	// declared. A page of a shard is then two calls, and no snapshot: match.lua reads
-	// the index, and an MGET the records, for MatchKeys too. Its limit counts stale
-	// entries as well, so that it may end short, even empty, and with a cursor.
-	// CallBytes does not bound what that MGET returns. FromMaster concerns the index
-	// alone. Count, List and WithTTL are ErrBadArgument, and so is admin.Move from such a
-	// Cache. Stale index entries are dropped by Sweep and DeleteMatch alone.
+	// DeclaredKeys is for servers that let a script use only the keys that the call
+	// declares. A page of a shard then takes two calls and is not a snapshot: match.lua
+	// reads the index and MGET reads the records, for MatchKeys too. The limit of a page
+	// also counts stale entries, so a page with a cursor may be short or even empty.
+	// CallBytes does not limit the reply of the MGET, and FromMaster applies only to the
+	// index. Count, List, WithTTL and admin.Move from such a Cache are ErrBadArgument.
+	// Only Sweep and DeleteMatch drop stale index entries.
 	DeclaredKeys bool
-	// CallRecords is the most records that one atomic call may name: at most
-	// 10,000. Default: 250. A call of that size blocks the server for a millisecond
-	// or two.
+	// CallRecords is the maximum number of records in one atomic call, up to 10,000.
+	// Default: 250, which blocks the server for a millisecond or two.
 	CallRecords int
-	// CallBytes is the most bytes of keys and values that a page returns, and that
-	// PutEach and package writer put into one call: at most 999,999,999. Default:
-	// 1 MiB. A larger record goes alone.
+	// CallBytes is the maximum size in bytes of the keys and values that a page returns,
+	// or that PutEach and package writer put into one call, up to 999,999,999. Default:
+	// 1 MiB. A larger record gets a page or call of its own.
 	CallBytes int
-	// PageLimit is the most records of a page (default 500), and PageReads the most
-	// index entries that are read for it (default 1,000). Both are at most 99,999.
+	// PageLimit is the maximum number of records in a page (default 500). PageReads is
+	// the maximum number of index entries that the server reads for a page (default
+	// 1,000). Both may be up to 99,999.
 	PageLimit, PageReads int
-	// Shards is how many hash tags, each in one hash slot of a cluster, the
-	// namespace is spread over: 1 (the default) to 16,384. ShardSegments is how many
-	// leading segments of a key choose its shard (default 1). All records of one
-	// atomic call must lie in one shard. A pattern that leaves those segments open
-	// is asked of every shard, in parallel. All programs that use a namespace must
-	// agree on both numbers; admin.Move changes them.
+	// Shards is the number of hash tags over which the namespace is spread: 1 (the
+	// default) to 16,384. Each lies in one hash slot of a cluster. ShardSegments is the
+	// number of leading segments of a key that choose its shard (default 1). All records
+	// of one atomic call must lie in one shard. If a pattern does not fix those segments,
+	// the Cache asks every shard, in parallel. All programs that use a namespace must
+	// agree on both numbers. To change them, use admin.Move.
 	Shards, ShardSegments int
 }
 
@@ -90,50 +90,49 @@ type Options struct {
 type Entry struct {
 	Key   Key
 	Value []byte
-	// TTL is the time that the record has left, from a millisecond to MaxTTL, or
-	// NoExpiry. It is 0 unless it was asked for.
+	// TTL is the remaining time to live, from a millisecond to MaxTTL, or NoExpiry. It is
+	// 0 unless the call asked for it with WithTTL.
 	TTL time.Duration
 }
 
-// Page is some of the records that a pattern matches.
+// Page is a part of the records that a pattern matches.
 type Page struct {
 	Entries []Entry
-	Cursor  string // where the next page starts; empty: this was the last
+	Cursor  string // where the next page starts; empty after the last page
 }
 
-// PageOptions say which page to return.
+// PageOptions select a page.
 type PageOptions struct {
-	Cursor  string // of the page before; empty: the first page
-	After   Key    // in place of a Cursor: the page starts behind this key, live or not
-	Limit   int    // the most records; 0: Options.PageLimit
-	WithTTL bool   // return the time that each record has left
+	Cursor  string // from the previous page; empty: the first page
+	After   Key    // instead of Cursor: start after this key, live or not
+	Limit   int    // maximum number of records; 0: Options.PageLimit
+	WithTTL bool   // return the remaining TTL of each record
 }
 
 // MatchOption changes how Match reads.
 type MatchOption func(*query)
 
-// WithTTL has Match return the time that each record has left. It costs the
-// server one look more a record.
+// WithTTL makes Match return the remaining TTL of each record. This costs the server one
+// more lookup for each record.
 func WithTTL() MatchOption { return func(q *query) { q.want = "records" } }
 
-// FromMaster has Match read from the master, even if the client sends its reads
-// to replicas. It then sees all that was written before.
+// FromMaster makes Match read from the master even if the client reads from replicas.
+// Match then sees all earlier writes.
 func FromMaster() MatchOption { return func(q *query) { q.fromMaster = true } }
 
-// Cache is a namespace of records on a Redis server or cluster. It is safe for
-// concurrent use, neither owns nor closes its client, and starts no goroutine
-// except in calls that ask several shards: those end before the call returns.
+// Cache is a namespace of records on a Redis server or cluster. It is safe for concurrent
+// use. It does not own or close its client. Only calls that ask several shards start
+// goroutines, and these end before the call returns.
 //
-// While a slot moves between nodes of a cluster, a call either finds all that it
-// names on one of them or fails with TRYAGAIN (redis.IsTryAgainError) and has
-// written nothing. A verb that makes several calls, such as DeleteMatch, may stop
-// in between.
+// While a slot moves between nodes of a cluster, a call either finds all of its keys on
+// one of them, or writes nothing and fails with TRYAGAIN (redis.IsTryAgainError). A verb
+// that makes several calls, such as DeleteMatch, may stop between two of them.
 type Cache struct {
 	client  Client
 	loader  *loader
 	options Options
 	layout  Layout
-	only    *int // the shard where patterns look; nil: all
+	only    *int // the only shard that patterns search; nil: all
 }
 
 // New returns the Cache of a namespace. It sends nothing to the server.
@@ -172,24 +171,24 @@ func New(client Client, options Options) (*Cache, error) {
 	return &Cache{client: client, loader: loader, options: options, layout: layout}, nil
 }
 
-// Options returns the settings in force, with the defaults of those not given.
+// Options returns the settings in force, defaults included.
 func (c *Cache) Options() Options { return c.options }
 
-// Layout returns how the Cache names its Redis keys.
+// Layout returns the layout of the Cache's Redis keys.
 func (c *Cache) Layout() Layout { return c.layout }
 
-// OnShard returns the Cache as one of its shards has it, 0 to Options.Shards-1: a
-// pattern finds, and Sweep sweeps, what lies there alone. What names keys is as
-// before.
+// OnShard returns the same Cache, limited to one shard, 0 to Options.Shards-1: patterns
+// find only records of that shard, and Sweep sweeps only that shard. Calls that name keys
+// are not limited.
 func (c *Cache) OnShard(shard int) *Cache {
 	one := *c
 	one.only = &shard
 	return &one
 }
 
-// Load loads all scripts on every node, replicas too, or with Options.Preloaded
-// checks that they are there; a node that is down is an error, but for a server that
-// a *redis.Ring does without. Load is optional: verbs load the scripts that they need.
+// Load loads all scripts on every node, replicas included. With Options.Preloaded it only
+// checks that they are there. It returns an error if a node is down, unless a *redis.Ring
+// has already excluded that server. Load is optional: verbs load the scripts they need.
 func (c *Cache) Load(ctx context.Context) error {
 	ctx = withVerb(ctx, "Load")
 	for _, script := range Scripts() {
@@ -200,7 +199,7 @@ func (c *Cache) Load(ctx context.Context) error {
 	return nil
 }
 
-// Get returns the value of the record, or ErrNotFound. It is a plain GET.
+// Get returns the value of the record, or ErrNotFound. It is a single GET.
 func (c *Cache) Get(ctx context.Context, key Key) ([]byte, error) {
 	ctx = withVerb(ctx, "Get")
 	name, err := c.layout.Record(key)
@@ -210,8 +209,8 @@ func (c *Cache) Get(ctx context.Context, key Key) ([]byte, error) {
 	return valueOf("GET", c.client.Get(ctx, name))
 }
 
-// GetTouch returns the value of the record and gives it a new TTL, or returns
-// ErrNotFound. It is a plain GETEX.
+// GetTouch gives the record a new TTL and returns its value, or returns ErrNotFound. It
+// is a single GETEX.
 func (c *Cache) GetTouch(ctx context.Context, ttl time.Duration, key Key) ([]byte, error) {
 	ctx = withVerb(ctx, "GetTouch")
 	name, err := c.layout.Record(key)
@@ -222,7 +221,7 @@ func (c *Cache) GetTouch(ctx context.Context, ttl time.Duration, key Key) ([]byt
 		return nil, err
 	}
 	if ttl == NoExpiry {
-		ttl = 0 // which go-redis takes for PERSIST
+		ttl = 0 // go-redis sends PERSIST
 	}
 	return valueOf("GETEX", c.client.GetEx(ctx, name, ttl.Truncate(time.Millisecond)))
 }
@@ -238,8 +237,8 @@ func valueOf(command string, reply *redis.StringCmd) ([]byte, error) {
 	return value, nil
 }
 
-// TTL returns the time that the record has left, from a millisecond to MaxTTL, or
-// NoExpiry, or ErrNotFound. It is a plain PTTL.
+// TTL returns the remaining TTL of the record, from a millisecond to MaxTTL, or NoExpiry.
+// It returns ErrNotFound if there is no live record. It is a single PTTL.
 func (c *Cache) TTL(ctx context.Context, key Key) (time.Duration, error) {
 	ctx = withVerb(ctx, "TTL")
 	name, err := c.layout.Record(key)
@@ -250,19 +249,19 @@ func (c *Cache) TTL(ctx context.Context, key Key) (time.Duration, error) {
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("wildkey: PTTL: %w", err)
-	case left == -2: // go-redis hands on the codes of PTTL as nanoseconds
+	case left == -2: // go-redis returns the codes of PTTL as nanoseconds
 		return 0, ErrNotFound
 	case left == -1:
 		return NoExpiry, nil
-	case left%time.Millisecond != 0: // more milliseconds than a Duration holds: they have wrapped around
+	case left%time.Millisecond != 0: // the milliseconds overflowed the Duration
 		return MaxTTL, nil
 	}
 	return max(left, time.Millisecond), nil
 }
 
-// GetMany returns the value of each key, in the order of the keys: nil where
-// there is no record, empty but not nil where the value is empty. It is a plain
-// MGET, and one atomic snapshot, for each shard in which the keys lie.
+// GetMany returns the value of each key, in the order of the keys. A value is nil if there
+// is no record, and empty but not nil if the record's value is empty. GetMany sends one
+// MGET, which is an atomic snapshot, to each shard that holds some of the keys.
 func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
 	ctx = withVerb(ctx, "GetMany")
 	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
@@ -294,8 +293,8 @@ func (c *Cache) GetMany(ctx context.Context, keys ...Key) ([][]byte, error) {
 	return values, nil
 }
 
-// Delete deletes the records, all at once, and returns how many of them were
-// live. It works on a server whose memory is full. One round trip.
+// Delete deletes the records, all at once, and returns how many of them were live. It
+// also works on a server whose memory is full. It takes one round trip.
 func (c *Cache) Delete(ctx context.Context, keys ...Key) (int, error) {
 	ctx = withVerb(ctx, "Delete")
 	names, err := c.keysOf(keys)
@@ -309,8 +308,8 @@ func (c *Cache) delete(ctx context.Context, names []string) (int, error) {
 	return c.loader.run(ctx, deleteScript, names, "count").Int()
 }
 
-// Take deletes the record and returns the value that it had, or ErrNotFound.
-// Of concurrent calls, just one gets the value. One round trip.
+// Take deletes the record and returns its last value, or ErrNotFound. Only one of several
+// concurrent calls gets the value. It takes one round trip.
 func (c *Cache) Take(ctx context.Context, key Key) ([]byte, error) {
 	ctx = withVerb(ctx, "Take")
 	names, err := c.keysOf([]Key{key})
@@ -329,11 +328,11 @@ func (c *Cache) Take(ctx context.Context, key Key) ([]byte, error) {
 	return nil, ErrNotFound
 }
 
-// Match returns an iterator over the records that match, with their values, in
-// byte order of their encoded keys. Each page is one round trip and one atomic
-// snapshot, but the whole is not: a record that lives from start to end is met
-// exactly once, any other at most once. An error ends the iteration. Where the
-// pattern asks several shards, up to a page of each is in memory at a time.
+// Match returns an iterator over the records that match, with their values, in byte order
+// of their encoded keys. Each page is one round trip and one atomic snapshot, but the
+// whole iteration is not. A record that lives from start to end comes exactly once, any
+// other at most once. An error ends the iteration. If the pattern asks several shards,
+// Match holds up to a page of each in memory.
 func (c *Cache) Match(ctx context.Context, pattern Pattern, options ...MatchOption) iter.Seq2[Entry, error] {
 	ctx = withVerb(ctx, "Match")
 	q := query{want: "values", pattern: pattern, limit: c.options.PageLimit}
@@ -343,7 +342,7 @@ func (c *Cache) Match(ctx context.Context, pattern Pattern, options ...MatchOpti
 	return c.merge(ctx, c.shardsOf(pattern), q, "")
 }
 
-// MatchKeys is Match without the values.
+// MatchKeys is like Match but yields only the keys.
 func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, error] {
 	ctx = withVerb(ctx, "MatchKeys")
 	return func(yield func(Key, error) bool) {
@@ -356,7 +355,7 @@ func (c *Cache) MatchKeys(ctx context.Context, pattern Pattern) iter.Seq2[Key, e
 	}
 }
 
-// Collect returns all records that Match meets. It holds them in memory.
+// Collect returns all records that Match yields.
 func (c *Cache) Collect(ctx context.Context, pattern Pattern) ([]Entry, error) {
 	ctx = withVerb(ctx, "Collect")
 	var entries []Entry
@@ -369,11 +368,11 @@ func (c *Cache) Collect(ctx context.Context, pattern Pattern) ([]Entry, error) {
 	return entries, nil
 }
 
-// Page returns one page of the records that match. The cursor of a page holds no
-// state on the server. A page is one atomic snapshot and one round trip, two if it
-// met stale index entries. At Options.PageReads or CallBytes it ends short, even
-// empty, and with a cursor. If the pattern asks several shards, each call to one of
-// them is a snapshot, and the page ends at its limit or CallBytes alone.
+// Page returns one page of the records that match. A cursor holds no state on the server.
+// A page is one atomic snapshot and takes one round trip, or two if it meets stale index
+// entries. A page that reaches Options.PageReads or CallBytes ends early with a cursor and
+// may even be empty. If the pattern asks several shards, each call to one of them is a
+// snapshot of its own, and only the limit and CallBytes end the page.
 func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) (page Page, err error) {
 	ctx = withVerb(ctx, "Page")
 	q := query{want: "values", pattern: pattern, limit: cmp.Or(options.Limit, c.options.PageLimit)}
@@ -400,7 +399,7 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 		encoded := entry.Key.String()
 		bytes += len(encoded) + len(entry.Value)
 		if n := len(page.Entries); n > 0 && (n >= q.limit || bytes > c.options.CallBytes) {
-			page.Cursor = "[" + pattern.lead() + encoded // each shard goes on from there
+			page.Cursor = "[" + pattern.lead() + encoded // each shard continues there
 			break
 		}
 		page.Entries = append(page.Entries, entry)
@@ -408,25 +407,25 @@ func (c *Cache) Page(ctx context.Context, pattern Pattern, options PageOptions) 
 	return page, nil
 }
 
-// Count returns how many live records match. It takes a round trip, and an atomic
-// snapshot, for each Options.PageReads index entries that are read.
+// Count returns how many live records match. For every Options.PageReads index entries it
+// takes one round trip, which is an atomic snapshot.
 func (c *Cache) Count(ctx context.Context, pattern Pattern) (int, error) {
 	ctx = withVerb(ctx, "Count")
 	q := query{want: "count", pattern: pattern, limit: c.options.PageReads}
 	return c.sumPages(ctx, q, func(reply matchReply) (int, error) { return reply.count, nil })
 }
 
-// DeleteMatch deletes the records that match and returns how many they were.
-// It finds up to Options.CallRecords of them in a shard and then deletes those at
-// once: a reader sees all of them or none. If there are more, it goes on in further
-// rounds. It finds them on masters, and works when the memory is full.
+// DeleteMatch deletes the records that match and returns how many it deleted. In each
+// shard it works in rounds: it finds up to Options.CallRecords records and then deletes
+// them at once, so a reader sees either all of them or none. It reads from masters and
+// also works when memory is full.
 func (c *Cache) DeleteMatch(ctx context.Context, pattern Pattern) (int, error) {
 	ctx = withVerb(ctx, "DeleteMatch")
 	return c.onMatches(ctx, pattern, c.delete)
 }
 
-// TouchMatch gives the records that match a new TTL and returns how many they
-// were. It works in rounds as DeleteMatch does.
+// TouchMatch gives the records that match a new TTL and returns how many it touched. It
+// works in rounds like DeleteMatch.
 func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Pattern) (int, error) {
 	ctx = withVerb(ctx, "TouchMatch")
 	argument, err := ttlArgument(ttl)
@@ -439,15 +438,15 @@ func (c *Cache) TouchMatch(ctx context.Context, ttl time.Duration, pattern Patte
 	})
 }
 
-// Sweep looks for the record of each index entry of the namespace, drops the
-// entries whose record is gone, and returns how many they were. It makes many
-// short calls, to masters, and touches no record. A namespace that records are put
-// into keeps itself clean; only one to which nobody puts any more needs a Sweep.
+// Sweep drops all stale index entries, whose records are gone, and returns how many it
+// dropped. It reads the whole index in many short calls to masters and changes no record.
+// A namespace that receives new records cleans itself. Only one that receives no more
+// needs a Sweep.
 func (c *Cache) Sweep(ctx context.Context) (int, error) {
 	ctx = withVerb(ctx, "Sweep")
 	q := query{want: "count", pattern: everything, limit: c.options.PageReads, fromMaster: true, sweep: true}
 	if c.options.DeclaredKeys {
-		q.want = "index" // all of them are suspects
+		q.want = "index" // sweep.lua looks for all the records
 	}
 	swept := func(reply matchReply) (int, error) { return reply.swept, reply.sweepErr }
 	records, err := c.sumPages(ctx, q, swept)
@@ -459,7 +458,7 @@ func (c *Cache) Sweep(ctx context.Context) (int, error) {
 	return records + leases, err
 }
 
-// sumPages adds up what f returns for each page, in all shards at a time.
+// sumPages adds up the results of f for all pages of all shards, in parallel.
 func (c *Cache) sumPages(ctx context.Context, q query, f func(matchReply) (int, error)) (int, error) {
 	return sum(ctx, c.shardsOf(q.pattern), func(ctx context.Context, shard int) (total int, err error) {
 		for reply, err := range c.pages(ctx, shard, q, "") {
@@ -472,9 +471,9 @@ func (c *Cache) sumPages(ctx context.Context, q query, f func(matchReply) (int, 
 	})
 }
 
-// onMatches does the action on all records that match, in all shards at a time
-// and Options.CallRecords a call. It goes by the index alone: the action looks
-// whether a record is live.
+// onMatches does the action on all records that match, in all shards in parallel, with
+// Options.CallRecords records a call. It reads only the index; the action checks which
+// records are live.
 func (c *Cache) onMatches(
 	ctx context.Context, pattern Pattern, act func(ctx context.Context, names []string) (int, error),
 ) (int, error) {
@@ -504,26 +503,26 @@ func (c *Cache) onMatches(
 	})
 }
 
-// query is what match.lua is asked for, page by page.
+// query is a question to match.lua, asked page by page.
 type query struct {
 	want       string // values, records, keys, count, list or index
 	pattern    Pattern
 	limit      int
-	first      int  // the limit of the first page, if it is another; it doubles
-	fromMaster bool // as a verb must that will write what it finds
-	sweep      bool // the stale entries, even with Options.LeaveStale
+	first      int  // the limit of the first page, if not 0; it doubles up to limit
+	fromMaster bool // needed to write to the matches
+	sweep      bool // drop stale entries even with Options.LeaveStale
 }
 
 // matchReply is a reply of match.lua.
 type matchReply struct {
 	Page
-	count    int      // for want=count, in place of entries
+	count    int      // for want=count, instead of entries
 	stale    []string // encoded keys
-	swept    int      // how many of them sweep.lua dropped
+	swept    int      // how many stale entries sweep.lua dropped
 	sweepErr error
 }
 
-// entries yields the matches in one shard, page by page, from a cursor on.
+// entries yields the matches in one shard, page by page, starting at a cursor.
 func (c *Cache) entries(ctx context.Context, shard int, q query, cursor string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		for reply, err := range c.pages(ctx, shard, q, cursor) {
@@ -540,7 +539,7 @@ func (c *Cache) entries(ctx context.Context, shard int, q query, cursor string) 
 	}
 }
 
-// pages yields the pages in one shard, from a cursor on.
+// pages yields the pages of one shard, starting at a cursor.
 func (c *Cache) pages(ctx context.Context, shard int, q query, cursor string) iter.Seq2[matchReply, error] {
 	return func(yield func(matchReply, error) bool) {
 		most := q.limit
@@ -555,9 +554,8 @@ func (c *Cache) pages(ctx context.Context, shard int, q query, cursor string) it
 	}
 }
 
-// page asks for one page, and has the stale entries that it met swept. It is right
-// with or without that: if the sweep fails, the next page that meets them asks for
-// another.
+// page asks for one page and sweeps the stale entries that it met. A failed sweep does
+// not make the page wrong: the next page that meets these entries sweeps again.
 func (c *Cache) page(ctx context.Context, shard int, q query, cursor string) (matchReply, error) {
 	reply, err := c.ask(ctx, shard, q, cursor)
 	if q.sweep {
@@ -583,7 +581,7 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 	want := q.want
 	if c.options.DeclaredKeys {
 		if want = "index"; !slices.Contains([]string{"values", "keys", "index"}, q.want) {
-			return m, fmt.Errorf("%w: want=%s of match.lua takes keys that Options.DeclaredKeys forbids", ErrBadArgument, q.want)
+			return m, fmt.Errorf("%w: want=%s of match.lua uses undeclared keys, which Options.DeclaredKeys rules out", ErrBadArgument, q.want)
 		}
 	}
 	args := []any{want, cursor, q.limit, c.options.PageReads, c.options.CallBytes}
@@ -602,7 +600,7 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 	stale, errStale := redis.NewCmdResult(reply[2], nil).StringSlice()
 	count, isCount := reply[3].(int64)
 	results, isList := reply[3].([]any)
-	// A cursor goes back only where the index holds other scores than 0.
+	// A cursor goes back only if the index holds scores other than 0.
 	back := next != "" && cursor != "" && (next == cursor || next[1:] < cursor[1:])
 	if !isText || errStale != nil || isCount == isList || isCount != (q.want == "count") || back {
 		return m, unexpectedReply(matchScript, reply)
@@ -614,12 +612,12 @@ func (c *Cache) ask(ctx context.Context, shard int, q query, cursor string) (m m
 		encoded = strings.TrimPrefix(encoded, q.pattern.lead())
 		above, beneath := strings.CutSuffix(encoded, ":")
 		key, err := ParseKey(above)
-		if err != nil || beneath && want != "list" { // it was not written by a Cache
+		if err != nil || beneath && want != "list" { // no Cache wrote this entry
 			continue
 		}
 		entry := Entry{Key: key}
 		if beneath {
-			entry.Key = append(key, "") // whose text is that of match.lua
+			entry.Key = append(key, "") // so that Key.String ends in a colon as in match.lua
 		}
 		if width > 1 {
 			value, _ := result[1].(string)

@@ -5,7 +5,8 @@ import (
 	"fmt"
 )
 
-// withValues returns those entries of a shard that have a live record, with Options.DeclaredKeys.
+// withValues returns the entries of a shard whose records are live, with their values.
+// It serves Options.DeclaredKeys.
 func (c *Cache) withValues(ctx context.Context, shard int, lead string, entries []Entry) (live []Entry, err error) {
 	var names []string
 	for _, entry := range entries {

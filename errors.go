@@ -6,37 +6,37 @@ import (
 )
 
 var (
-	// ErrNotFound says that there is no live record.
+	// ErrNotFound means that there is no live record.
 	ErrNotFound = errors.New("wildkey: not found")
-	// ErrCondition says that a condition of an atomic call does not hold, and that
-	// the call has written nothing. The error is a *ConditionError.
+	// ErrCondition means that a condition of an atomic call does not hold. The call
+	// wrote nothing. The error is a *ConditionError.
 	ErrCondition = errors.New("wildkey: condition does not hold")
-	// ErrInvalidKey says that a key has no segment, has an empty segment or is longer
-	// than 4,096 bytes encoded, or that a text is not the spelling of a key.
+	// ErrInvalidKey means that a key has no segments, has an empty segment or is longer
+	// than 4,096 bytes when encoded, or that a string does not encode a key.
 	ErrInvalidKey = errors.New("wildkey: invalid key")
-	// ErrInvalidTTL says that neither the call nor Options give a TTL, or that a TTL
-	// is below a millisecond.
+	// ErrInvalidTTL means that neither the call nor Options sets a TTL, or that a TTL
+	// is shorter than a millisecond.
 	ErrInvalidTTL = errors.New("wildkey: invalid TTL")
-	// ErrBadPattern says that a pattern has no term, has an empty literal or prefix,
-	// has ** before its end, is not spelled canonically, or is too long for any key.
+	// ErrBadPattern means that a pattern is malformed: NewPattern and ParsePattern list
+	// the rules.
 	ErrBadPattern = errors.New("wildkey: bad pattern")
-	// ErrCrossShard says that the records of one atomic call lie in several shards,
-	// and that nothing has been written.
+	// ErrCrossShard means that the records of one atomic call lie in several shards.
+	// The call wrote nothing.
 	ErrCrossShard = errors.New("wildkey: the records of one atomic call lie in several shards")
-	// ErrTooMany says that an atomic call names more than Options.CallRecords records.
+	// ErrTooMany means that a call names more than Options.CallRecords records.
 	ErrTooMany = errors.New("wildkey: too many records for one atomic call")
-	// ErrBadArgument says that an argument is wrong, such as a key that comes twice or
-	// the cursor of another pattern, and that nothing has been written. Where a script
-	// has found it, it wraps the server's error, which names the place.
+	// ErrBadArgument means that an argument is wrong, such as a repeated key or the
+	// cursor of another pattern. The call wrote nothing. If a script found the mistake,
+	// the error wraps the server's, which says where.
 	ErrBadArgument = errors.New("wildkey: bad argument")
-	// ErrScriptMissing says that the server lacks a script, which the error names,
-	// and that Options.Preloaded forbids to load it.
+	// ErrScriptMissing means that the server lacks a script and that Options.Preloaded
+	// forbids loading it. The error names the script.
 	ErrScriptMissing = errors.New("wildkey: script not loaded on the server")
 )
 
-// ConditionError says which condition did not hold. It wraps ErrCondition.
+// ConditionError reports which condition did not hold. It wraps ErrCondition.
 type ConditionError struct {
-	Index int // of the operation or record in the call, from 0
+	Index int // position of the operation or record in the call, from 0
 	Key   Key
 }
 

@@ -121,7 +121,7 @@ func TestErrorsNameTheirPlace(t *testing.T) {
 			{first(cache.Apply(ctx, wildkey.OpDelete(a), wildkey.OpDelete(wildkey.K("b")), wildkey.OpDelete(a))),
 				"wildkey: bad argument: BADARG put: KEYS[4], a, comes twice"},
 			{first(cache.Touch(ctx, 0, a)),
-				"wildkey: invalid TTL: none is given; NoExpiry says that a record never expires (number 1 of the call, a)"},
+				"wildkey: invalid TTL: none is given; use NoExpiry for a record that never expires (number 1 of the call, a)"},
 			{&wildkey.ConditionError{Index: 2, Key: wildkey.K("user", 42)}, "wildkey: condition does not hold: number 3 of the call, user:42"},
 		} {
 			if row.got == nil || row.got.Error() != row.want {

@@ -13,17 +13,17 @@ import (
 
 const maxEncodedKey = 4096
 
-// Key is the name of a record: a list of segments, from the general to the
-// particular, ("user", "42", "session", "abc"). A key has at least one
-// segment, no segment is empty, and segments hold any bytes.
+// Key is the name of a record: a list of segments from the general to the particular,
+// such as ("user", "42", "session", "abc"). A key has at least one segment. No segment
+// is empty, and segments may hold any bytes.
 type Key []string
 
-// K makes a Key of its parts: an encoding.TextMarshaler or else a fmt.Stringer
-// speaks for itself; strings, byte slices, integers and booleans become their
-// usual text. A part that is nil, of another type or fails to marshal becomes an
-// empty segment, which every verb refuses: a missing id addresses no record. So does
-// a Key, for which Child is there, and an int32 or uint8: as a rune or a byte it is a
-// character. Write int(n) for a number and string(r) for a character.
+// K makes a Key from its parts. It uses the text of an encoding.TextMarshaler or a
+// fmt.Stringer, in this order of preference. Strings, byte slices, integers and booleans
+// become their usual text. A part that is nil, has another type or fails to marshal
+// becomes an empty segment, which every verb refuses, so a missing id never addresses a
+// record. A Key also becomes an empty segment: use Child. So do an int32 and a uint8,
+// which may be a rune or a byte: write int(n) for a number and string(r) for a character.
 func K(parts ...any) Key {
 	key := make(Key, len(parts))
 	for i, part := range parts {
@@ -32,8 +32,8 @@ func K(parts ...any) Key {
 	return key
 }
 
-// Child returns a key beneath k: its segments, and behind them the parts as K
-// makes them. It leaves k as it is.
+// Child returns a key beneath k: the segments of k, followed by the parts, which it
+// converts like K. It does not change k.
 func (k Key) Child(parts ...any) Key {
 	return append(slices.Clip(k), K(parts...)...)
 }
@@ -44,7 +44,7 @@ func segmentText(part any) string {
 		return ""
 	}
 	switch part := part.(type) {
-	case Key, int32, uint8: // a list of segments; and perhaps a character, whose number nobody means
+	case Key, int32, uint8: // an int32 or uint8 may be a character, whose number nobody wants
 		return ""
 	case encoding.TextMarshaler:
 		text, err := part.MarshalText()
@@ -64,9 +64,9 @@ func segmentText(part any) string {
 	return ""
 }
 
-// String returns the encoded key: each segment percent-encoded as RFC 3986,
-// section 2, has it for all but unreserved bytes, upper-case, joined by
-// colons. ParseKey(k.String()) is k for every valid k.
+// String returns the encoded key: its segments, joined by colons. In each segment all
+// bytes except the unreserved ones of RFC 3986, section 2, are percent-encoded in upper
+// case. ParseKey(k.String()) is k for every valid k.
 func (k Key) String() string {
 	return string(k.append(nil))
 }
@@ -100,8 +100,8 @@ func isUnreserved(b byte) bool {
 		b == '-' || b == '.' || b == '_' || b == '~'
 }
 
-// ParseKey reads an encoded key. It refuses, with ErrInvalidKey, any text that
-// is not exactly what String returns for some valid key.
+// ParseKey parses an encoded key. It returns ErrInvalidKey for any text that String does
+// not return for a valid key.
 func ParseKey(encoded string) (Key, error) {
 	if len(encoded) > maxEncodedKey {
 		return nil, fmt.Errorf("%w: it has %d bytes encoded, %d are allowed", ErrInvalidKey, len(encoded), maxEncodedKey)
@@ -117,7 +117,7 @@ func ParseKey(encoded string) (Key, error) {
 	return key, nil
 }
 
-// decodeSegment refuses every spelling but the one that appendEncoded gives.
+// decodeSegment accepts only the spelling that appendEncoded produces.
 func decodeSegment(encoded string) (string, error) {
 	if strings.IndexFunc(encoded, func(r rune) bool { return r > 127 || !isUnreserved(byte(r)) }) < 0 {
 		return encoded, nil
@@ -132,7 +132,7 @@ func decodeSegment(encoded string) (string, error) {
 	return text, nil
 }
 
-// encode returns prefix and, behind it, the encoded key.
+// encode returns the encoded key after prefix.
 func (k Key) encode(prefix string) (string, error) {
 	if len(k) == 0 {
 		return "", fmt.Errorf("%w: it has no segment", ErrInvalidKey)

@@ -9,33 +9,33 @@ import (
 	"strings"
 )
 
-// Item is what List finds at one depth.
+// Item is one result of List.
 type Item struct {
 	Key     Key
-	Beneath bool // records live beneath the key; otherwise Key is a record itself
+	Beneath bool // whether Key has records beneath it; if not, Key is itself a record
 }
 
-// List returns an iterator over what lives at the depth of the pattern, as a file
-// system lists a directory: the records with a segment for each term, and, apart from
-// them, the keys beneath which records live. So user:* lists the users, however many
-// records each of them has, and a user costs the server one step. Each item comes once,
-// in byte order of its encoded key, to which a colon is added for what lies beneath: so
-// user:40 comes before what is beneath user:4. A pattern that ends in ** is
-// ErrBadPattern. As in Match, each page is one round trip and one atomic snapshot, but
-// the whole is not. A page has half of Options.PageLimit.
+// List returns an iterator over one level of the key hierarchy, as a file system lists a
+// directory. It yields the records that have one segment for each term and, as items of
+// their own, the keys of this length that have records beneath them. So user:* lists the
+// users, and each user costs the server one step, however many records the user has.
+// Each item comes once, in byte order of its encoded key, where a colon follows a key
+// with records beneath it: the record user:40 comes before the records beneath user:4. A
+// pattern that ends in ** is ErrBadPattern. Each page is one round trip and one atomic
+// snapshot, but the whole iteration is not. A page has half of Options.PageLimit items.
 func (c *Cache) List(ctx context.Context, pattern Pattern) iter.Seq2[Item, error] {
 	ctx = withVerb(ctx, "List")
 	return func(yield func(Item, error) bool) {
 		err := pattern.check()
 		if n := len(pattern.terms); err == nil && pattern.terms[n-1] == Rest() {
-			err = fmt.Errorf("%w: %q: List takes no **, and gives what is beneath by itself", ErrBadPattern, pattern)
+			err = fmt.Errorf("%w: %q: List takes no **; it reports by itself which keys have records beneath them", ErrBadPattern, pattern)
 		}
 		if err != nil {
 			yield(Item{}, err)
 			return
 		}
-		beneath := Pattern{append(slices.Clip(pattern.terms), Rest())} // in whatever shard it lies
-		// An item takes a leap, and a leap the time of several entries in a row.
+		beneath := Pattern{append(slices.Clip(pattern.terms), Rest())} // finds the shards to ask
+		// The server seeks once for each item, which takes as long as reading several entries.
 		q := query{want: "list", pattern: pattern, limit: (c.options.PageLimit + 1) / 2}
 		previous := ""
 		for entry, err := range c.merge(ctx, c.shardsOf(beneath), q, "") {
@@ -51,20 +51,20 @@ func (c *Cache) List(ctx context.Context, pattern Pattern) iter.Seq2[Item, error
 	}
 }
 
-// Estimate returns an upper bound of how many records match: it counts the index
-// entries, stale ones too, and adds one for each shard that it asks, unless the pattern
-// is ** alone. It costs the server as much for a million records as for ten, and a round
-// trip a shard. The pattern is ** or ends in it behind literals alone, as user:42:**
-// does; any other is ErrBadPattern.
+// Estimate returns an upper bound for the number of records that match. It counts index
+// entries, including stale ones, and adds one for each shard that it asks, unless the
+// pattern is just **. It takes one round trip for each shard, and a million records cost
+// the server no more than ten. The pattern must be ** or literals followed by **, such as
+// user:42:**; any other is ErrBadPattern.
 func (c *Cache) Estimate(ctx context.Context, pattern Pattern) (int, error) {
 	ctx = withVerb(ctx, "Estimate")
 	head, open := strings.CutSuffix(pattern.String(), "**")
 	if err := pattern.check(); err != nil || !open || strings.ContainsAny(head, "*<") {
-		return 0, cmp.Or(err, fmt.Errorf("%w: %q: Estimate needs literals and ** behind them", ErrBadPattern, pattern))
+		return 0, cmp.Or(err, fmt.Errorf("%w: %q: Estimate takes only literals followed by **", ErrBadPattern, pattern))
 	}
-	from, to, above := `["`, "+", 0 // above all leases
+	from, to, above := `["`, "+", 0 // leases sort before this
 	if head != "" {
-		from, to, above = "["+head, "("+strings.TrimSuffix(head, ":")+";", 1 // the record above may live
+		from, to, above = "["+head, "("+strings.TrimSuffix(head, ":")+";", 1 // the record user:42 itself may live
 	}
 	return sum(ctx, c.shardsOf(pattern), func(ctx context.Context, shard int) (int, error) {
 		n, err := c.client.ZLexCount(ctx, c.layout.Index(shard), from, to).Result()

@@ -19,12 +19,11 @@ var scriptFiles embed.FS
 //go:embed scripts/SHA1SUMS
 var digests string
 
-// Script is one of the Lua scripts, byte for byte as it is in scripts/ and as
-// SCRIPT LOAD takes it.
+// Script is one of the Lua scripts in scripts/, byte for byte as SCRIPT LOAD takes it.
 type Script struct {
 	Name   string // "put", of scripts/put.lua
 	Source string
-	SHA1   string // lower-case hex, what EVALSHA takes
+	SHA1   string // lower-case hex, as EVALSHA takes it
 }
 
 var (
@@ -34,14 +33,14 @@ var (
 	sweepScript  = readScript("sweep")
 )
 
-// Scripts returns the scripts that a Cache calls, sorted by name, so that a
-// deployment can load, list or compare them.
+// Scripts returns the scripts that a Cache calls, sorted by name. Deployments can use it
+// to load, list or compare them.
 func Scripts() []Script {
 	return []Script{deleteScript, matchScript, putScript, sweepScript}
 }
 
-// readScript takes the digest from SHA1SUMS, which a test holds against the file:
-// where only FIPS 140 algorithms are allowed, a program cannot compute a SHA-1.
+// readScript takes the digest from SHA1SUMS, which a test compares with the file. A
+// program that may only use FIPS 140 algorithms cannot compute a SHA-1.
 func readScript(name string) Script {
 	source, err := scriptFiles.ReadFile("scripts/" + name + ".lua")
 	if err != nil {
@@ -51,15 +50,16 @@ func readScript(name string) Script {
 	return Script{Name: name, Source: string(source), SHA1: before[len(before)-40:]}
 }
 
-// loader calls scripts by digest, and loads those that the server lacks.
+// loader calls scripts by digest and loads them if the server lacks them.
 type loader struct {
 	client    redis.Scripter
 	preloaded bool
-	noEvalRO  atomic.Bool // EVALSHA was taken where EVALSHA_RO was refused
-	loading   sync.Map    // by script and index: closed when the server has the script
+	noEvalRO  atomic.Bool // the server refused EVALSHA_RO and accepted EVALSHA
+	loading   sync.Map    // by script and index: a channel that is closed after loading
 }
 
-// provide loads the script on all nodes, or looks for a preloaded one.
+// provide loads the script on all nodes. If scripts are preloaded, it checks that all
+// nodes have the script.
 func (l *loader) provide(ctx context.Context, script Script) error {
 	onNode := func(ctx context.Context, node redis.Scripter) error {
 		if !l.preloaded {
@@ -77,7 +77,7 @@ func (l *loader) provide(ctx context.Context, script Script) error {
 		}
 		return nil
 	}
-	// A *redis.Ring sends what names no key to any one of its servers.
+	// A *redis.Ring sends a command without keys to only one of its servers.
 	several, ok := l.client.(interface {
 		ForEachShard(ctx context.Context, fn func(ctx context.Context, node *redis.Client) error) error
 	})
@@ -91,26 +91,26 @@ func missing(script Script) error {
 	return fmt.Errorf("%w: %s.lua %s", ErrScriptMissing, script.Name, script.SHA1)
 }
 
-// caller sends a script to where its first key lies: by digest, or as source.
+// caller sends a script to the node of its first key, by digest or as source.
 type caller struct {
 	bySHA1, bySource func(ctx context.Context, script string, keys []string, args ...any) *redis.Cmd
 }
 
-// run calls a script on the master. An error of the Cmd wraps Redis's own or a
+// run calls a script on the master. The error of the Cmd wraps the error of Redis or a
 // sentinel of this package.
 func (l *loader) run(ctx context.Context, script Script, keys []string, args ...any) *redis.Cmd {
 	return l.call(ctx, caller{l.client.EvalSha, l.client.Eval}, script, keys, args)
 }
 
-// runReadOnly calls a script that never writes. By EVALSHA_RO, replicas and users
-// without write permission run it. Redis 6.2 lacks that command, and an ACL may
-// grant EVALSHA alone: where EVALSHA_RO is refused, EVALSHA tells.
+// runReadOnly calls a script that never writes. With EVALSHA_RO, replicas and users
+// without write permission can run it. Redis 6.2 lacks that command, and an ACL may grant
+// only EVALSHA. So if the server refuses EVALSHA_RO, runReadOnly tries EVALSHA.
 func (l *loader) runReadOnly(ctx context.Context, script Script, keys []string, args ...any) *redis.Cmd {
 	if l.noEvalRO.Load() {
 		return l.run(ctx, script, keys, args...)
 	}
 	cmd := l.call(ctx, caller{l.client.EvalShaRO, l.client.EvalRO}, script, keys, args)
-	// The words of an unknown command are the same in all versions; it has no code of its own.
+	// The error for an unknown command has no code, but the same words in all versions.
 	if err := cmd.Err(); redis.HasErrorPrefix(err, "NOPERM") || redis.HasErrorPrefix(err, "unknown command") {
 		cmd = l.run(ctx, script, keys, args...)
 		l.noEvalRO.Store(cmd.Err() == nil)
@@ -118,7 +118,7 @@ func (l *loader) runReadOnly(ctx context.Context, script Script, keys []string, 
 	return cmd
 }
 
-// call sends the digest, and what else it takes where the server lacks the script.
+// call runs the script by digest, and loads it first if the server lacks it.
 func (l *loader) call(ctx context.Context, to caller, script Script, keys []string, args []any) *redis.Cmd {
 	cmd := to.bySHA1(ctx, script.SHA1, keys, args...)
 	if isMissing(cmd.Err()) && !l.preloaded {
@@ -126,7 +126,7 @@ func (l *loader) call(ctx context.Context, to caller, script Script, keys []stri
 	}
 	err := cmd.Err()
 	if err != nil && wrapping.MatchString(err.Error()) {
-		err = typedAs(redis.Nil, wrapping.ReplaceAllString(err.Error(), "")) // an error of Redis like any
+		err = typedAs(redis.Nil, wrapping.ReplaceAllString(err.Error(), "")) // still a redis.Error
 	}
 	switch {
 	case err == nil:
@@ -140,9 +140,9 @@ func (l *loader) call(ctx context.Context, to caller, script Script, keys []stri
 	return cmd
 }
 
-// callMissing sends the source, which the server keeps, to the node that lacks it: to
-// load a script on every node would wait for one that does not answer. Of concurrent
-// callers in a shard one sends it, and the others wait for it.
+// callMissing sends the source to the node that lacks the script, which then keeps it.
+// Loading the script on every node would wait for nodes that do not answer. Only one of
+// several concurrent callers in a shard sends the source; the others wait for it.
 func (l *loader) callMissing(ctx context.Context, to caller, script Script, keys []string, args []any) *redis.Cmd {
 	loaded, place := make(chan struct{}), script.Name+" "+keys[0]
 	if other, loading := l.loading.LoadOrStore(place, loaded); loading {
@@ -158,7 +158,7 @@ func (l *loader) callMissing(ctx context.Context, to caller, script Script, keys
 		defer l.loading.Delete(place)
 	}
 	cmd := to.bySource(ctx, script.Source, keys, args...)
-	// A user may be one who may load scripts, and not send them.
+	// An ACL may allow SCRIPT LOAD but not EVAL.
 	if redis.HasErrorPrefix(cmd.Err(), "NOPERM") && l.provide(ctx, script) == nil {
 		cmd = to.bySHA1(ctx, script.SHA1, keys, args...)
 	}
@@ -167,7 +167,7 @@ func (l *loader) callMissing(ctx context.Context, to caller, script Script, keys
 
 func isMissing(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
 
-// wrapping is what Redis 6.2 puts before an error that a script has raised, or
+// wrapping is the text that Redis 6.2 puts before an error that a script raised or
 // passed on.
 var wrapping = regexp.MustCompile(`^(?:ERR Error running script .*)?@user_script: ?\d+: -?`)
 

@@ -7,13 +7,13 @@ import (
 	"unicode/utf8"
 )
 
-// Term is what a Pattern asks of one segment: see Lit, Prefix, Suffix, Affix,
-// Between, Any and Rest.
+// Term is the part of a Pattern that matches one segment, or the rest of a key. Make
+// one with Lit, Prefix, Suffix, Affix, Between, Any or Rest.
 type Term struct {
 	argument string // as match.lua takes it: =LITERAL, ^PREFIX*SUFFIX, [FROM<TO, * or **
 }
 
-// Lit matches the segment s and no other.
+// Lit matches only the segment s.
 func Lit(s string) Term { return Term{"=" + encodeSegment(s)} }
 
 // Prefix matches every segment that starts with s.
@@ -22,15 +22,15 @@ func Prefix(s string) Term { return Affix(s, "") }
 // Suffix matches every segment that ends with s.
 func Suffix(s string) Term { return Affix("", s) }
 
-// Affix matches every segment that starts with prefix and ends with suffix behind
-// that. One of the two may be empty.
+// Affix matches every segment that starts with prefix and ends with suffix. The two do
+// not overlap. One of them may be empty.
 func Affix(prefix, suffix string) Term {
 	return Term{"^" + encodeSegment(prefix) + "*" + encodeSegment(suffix)}
 }
 
-// Between matches the segments at or after from and before to, in the byte order of
-// their encoding. In it digits come before letters, capitals before small letters.
-// One of the two may be empty: there is no bound on that side.
+// Between matches the segments from from up to but not including to, in the byte order
+// of their encoding. There, digits come before letters, and capitals before lower-case
+// letters. One of the two may be empty, which means no bound on that side.
 func Between(from, to string) Term { return Term{"[" + encodeSegment(from) + "<" + encodeSegment(to)} }
 
 // Any matches any one segment.
@@ -42,16 +42,15 @@ func Rest() Term { return Term{"**"} }
 // text returns the term as ParsePattern reads it.
 func (t Term) text() string { return strings.TrimLeft(t.argument, "=^[") }
 
-// Pattern is a list of terms that a key is held against, segment by segment.
-// The zero Pattern matches nothing and is refused with ErrBadPattern.
+// Pattern is a list of terms, which match a key segment by segment. The zero Pattern
+// matches nothing, and every verb returns ErrBadPattern for it.
 type Pattern struct{ terms []Term }
 
 var everything = Pattern{[]Term{Rest()}}
 
-// NewPattern makes a Pattern of its terms. It returns ErrBadPattern when there
-// is no term, when a literal, a prefix, a suffix or a range is empty, when a range ends
-// before it begins, when Rest is not last, and when only keys above 4,096 encoded bytes
-// could match.
+// NewPattern makes a Pattern from its terms. It returns ErrBadPattern if there are no
+// terms, if a literal, affix or range is empty, if a range ends before it begins, if Rest
+// is not last, or if only keys longer than 4,096 encoded bytes could match.
 func NewPattern(terms ...Term) (Pattern, error) {
 	p := Pattern{slices.Clone(terms)}
 	if err := p.check(); err != nil {
@@ -60,8 +59,8 @@ func NewPattern(terms ...Term) (Pattern, error) {
 	return p, nil
 }
 
-// Under returns the pattern of the record k and of all records beneath it. If
-// k is no valid key, every use of the pattern returns ErrBadPattern.
+// Under returns the pattern that matches k and all keys beneath it. If k is not a valid
+// key, every use of the pattern returns ErrBadPattern.
 func Under(k Key) Pattern {
 	if len(k) == 0 {
 		return Pattern{}
@@ -73,9 +72,9 @@ func Under(k Key) Pattern {
 	return Pattern{append(terms, Rest())}
 }
 
-// Leases returns the pattern that finds the leases of the keys that p matches, whether
-// or not these have a record, and no records. It is for package fetch, which says what a
-// lease is: what the verbs call a record is then a lease, and they name it by its key.
+// Leases returns a pattern that finds only leases: those of the keys that p matches, with
+// or without a record. With such a pattern the verbs work on leases instead of records
+// and identify each lease by its key. Package fetch uses it and explains leases.
 func (p Pattern) Leases() Pattern {
 	if len(p.terms) == 0 {
 		return p
@@ -90,7 +89,7 @@ func (p Pattern) Leases() Pattern {
 	return Pattern{append([]Term{{first[:1] + "!" + first[1:]}}, rest...)}
 }
 
-// lead is what the members of the index that p matches have before their keys.
+// lead returns the prefix of the index members that p matches: "!" for leases.
 func (p Pattern) lead() string {
 	if len(p.terms) > 0 && strings.HasPrefix(p.terms[0].text(), "!") {
 		return "!"
@@ -98,16 +97,16 @@ func (p Pattern) lead() string {
 	return ""
 }
 
-// ParsePattern reads the text form: terms joined by colons, each of them
+// ParsePattern parses the text form of a pattern: terms, joined by colons. Each is one of
 //
 //	abc      the segment abc
 //	abc*xyz  a segment that starts with abc and ends with xyz; either may be missing
 //	abc<xyz  a segment at or after abc and before xyz; either may be missing
 //	*        any one segment
-//	**       zero or more segments, last only
+//	**       zero or more segments; must be last
 //
-// with abc and xyz in their canonical encoding, as Key.String gives it. All else is
-// ErrBadPattern: an invalid pattern is never taken for a literal.
+// where abc and xyz are encoded as Key.String encodes them. ParsePattern returns
+// ErrBadPattern for anything else, and never takes an invalid pattern for a literal.
 func ParsePattern(text string) (Pattern, error) {
 	var terms []Term
 	for i, part := range strings.Split(text, ":") {
@@ -133,8 +132,8 @@ func ParsePattern(text string) (Pattern, error) {
 	return NewPattern(terms...)
 }
 
-// checkLiteral names the first odd character alone. The whole text, encoded, would have
-// for a literal what was meant for a wildcard.
+// checkLiteral names only the first odd character. If it suggested the whole text in its
+// encoded form, it would turn an intended wildcard into a literal.
 func checkLiteral(text string) error {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '%' && !isUnreserved(text[i]) {
@@ -147,8 +146,8 @@ func checkLiteral(text string) error {
 	return err
 }
 
-// MustParsePattern is ParsePattern for patterns that are part of a program: it
-// panics where ParsePattern returns an error.
+// MustParsePattern is like ParsePattern but panics on an error. It is for patterns that
+// are constants in a program.
 func MustParsePattern(text string) Pattern {
 	p, err := ParsePattern(text)
 	if err != nil {
@@ -199,8 +198,8 @@ func (p Pattern) String() string {
 	return strings.Join(parts, ":")
 }
 
-// Matches reports whether the pattern matches the key, by the rule that
-// match.lua applies on the server. What is invalid matches nothing.
+// Matches reports whether the pattern matches the key. It follows the same rules as
+// match.lua on the server. An invalid pattern or key never matches.
 func (p Pattern) Matches(k Key) bool {
 	if _, err := k.encode(""); err != nil || p.check() != nil {
 		return false
@@ -228,7 +227,7 @@ func (t Term) matches(segment string) bool {
 		prefix, suffix, _ := strings.Cut(t.argument[1:], "*")
 		rest, starts := strings.CutPrefix(encoded, prefix)
 		between, ends := strings.CutSuffix(rest, suffix)
-		_, err := decodeSegment(between) // A ends no %2A
+		_, err := decodeSegment(between) // the suffix A must not match the end of %2A
 		return starts && ends && err == nil
 	}
 	return true

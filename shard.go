@@ -11,11 +11,11 @@ import (
 	"sync/atomic"
 )
 
-// Shard returns the shard of the key, 0 to shards-1, if its leading segments
-// choose one: the CRC-32 of these segments, encoded and joined by colons, modulo
-// shards. The CRC-32 is that of IEEE 802.3, which most languages have as zlib's
-// crc32: that of "123456789" is 3421780262. If the key has fewer segments, all of
-// them are hashed. With shards below 1 the result is 0.
+// Shard returns the shard of the key, 0 to shards-1. The shard is the CRC-32 of the
+// leading segments, encoded and joined by colons, modulo shards. If the key has fewer
+// segments, Shard hashes all of them. The CRC-32 is the one of IEEE 802.3, which most
+// languages offer as zlib's crc32: for "123456789" it is 3421780262. If shards is below
+// 1, the result is 0.
 func (k Key) Shard(shards, leading int) int {
 	return shardOfHead(k[:max(0, min(leading, len(k)))].append(nil), shards)
 }
@@ -24,8 +24,8 @@ func shardOfHead(encoded []byte, shards int) int {
 	return int(crc32.ChecksumIEEE(encoded) % uint32(max(shards, 1)))
 }
 
-// ShardsOf returns the shards that may hold matches of the pattern: one, if it has
-// literals for all segments that choose a shard, else all.
+// ShardsOf returns the shards that may hold matches of the pattern: one shard if literals
+// fix all segments that choose it, otherwise all shards.
 func (l Layout) ShardsOf(p Pattern) []int {
 	head := p.terms[:min(l.leading, len(p.terms))]
 	if slices.ContainsFunc(head, func(t Term) bool { return t.argument[0] != '=' }) {
@@ -42,17 +42,17 @@ func (l Layout) ShardsOf(p Pattern) []int {
 	return []int{shardOfHead([]byte(strings.Join(segments, ":")), len(l.shards))}
 }
 
-// shardsOf returns those of them that this Cache asks.
+// shardsOf returns the shards that this Cache asks for matches of the pattern.
 func (c *Cache) shardsOf(p Pattern) []int {
 	shards := c.layout.ShardsOf(p)
-	if c.only == nil || p.check() != nil { // the first call says so
+	if c.only == nil || p.check() != nil { // the first call reports an invalid pattern
 		return shards
 	}
 	return slices.DeleteFunc(shards, func(shard int) bool { return shard != *c.only })
 }
 
-// keysOf returns the KEYS of a script that writes these records: the index of
-// their shard, and the records. All must lie in one shard, or it is ErrCrossShard.
+// keysOf returns the KEYS of a script that writes these records: the index of their shard
+// and the records. It returns ErrCrossShard unless all of them lie in one shard.
 func (c *Cache) keysOf(keys []Key) ([]string, error) {
 	if err := c.checkNumber(keys); err != nil || len(keys) == 0 {
 		return nil, err
@@ -74,7 +74,7 @@ func (c *Cache) keysOf(keys []Key) ([]string, error) {
 	return names, nil
 }
 
-// split returns the places in the list of those keys that lie in each shard.
+// split groups the places of the keys in the list by shard.
 func (l Layout) split(keys []Key) map[int][]int {
 	places := map[int][]int{}
 	for i, key := range keys {
@@ -84,11 +84,11 @@ func (l Layout) split(keys []Key) map[int][]int {
 	return places
 }
 
-// maxParallel is how many shards are asked at a time.
+// maxParallel is how many shards a call asks at a time.
 const maxParallel = 16
 
-// inParallel calls f for each of the shards, and returns when all calls have
-// ended. It returns the first error, at which the context of the others ends.
+// inParallel calls f for each item and returns when all calls have ended. It returns the
+// first error, which also cancels the context of the other calls.
 func inParallel[T any](ctx context.Context, over []T, f func(context.Context, T) error) error {
 	if len(over) == 1 {
 		return f(ctx, over[0])
@@ -114,7 +114,7 @@ func inParallel[T any](ctx context.Context, over []T, f func(context.Context, T)
 	return first
 }
 
-// sum adds up what f returns for each of the shards.
+// sum adds up the results of f for all shards.
 func sum(ctx context.Context, shards []int, f func(context.Context, int) (int, error)) (int, error) {
 	var total atomic.Int64
 	err := inParallel(ctx, shards, func(ctx context.Context, shard int) error {
@@ -125,15 +125,15 @@ func sum(ctx context.Context, shards []int, f func(context.Context, int) (int, e
 	return int(total.Load()), err
 }
 
-// merge yields the matches of several shards in order, from a cursor on. The
-// first pages are asked for in parallel, and are small, as the shards share the
-// limit; those behind them grow where records lie together.
+// merge yields the matches of several shards in order, starting at a cursor. It asks for
+// the first page of each shard in parallel. These pages are small because the shards
+// share the limit; later pages grow.
 func (c *Cache) merge(ctx context.Context, shards []int, q query, cursor string) iter.Seq2[Entry, error] {
 	if len(shards) == 1 {
 		return c.entries(ctx, shards[0], q, cursor)
 	}
 	return func(yield func(Entry, error) bool) {
-		if len(shards) == 0 { // of OnShard, where another shard would be asked
+		if len(shards) == 0 { // OnShard chose a shard that has no matches
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
@@ -148,7 +148,7 @@ func (c *Cache) merge(ctx context.Context, shards []int, q query, cursor string)
 			heads[i] = &head{next: next}
 		}
 		err := inParallel(ctx, heads, func(first context.Context, h *head) error {
-			// A failure ends the calls of the other shards once it is the one to be reported.
+			// The first failure cancels the calls of the other shards. By then it is the one reported.
 			defer context.AfterFunc(first, cancel)()
 			return h.advance()
 		})
@@ -175,7 +175,7 @@ func (c *Cache) merge(ctx context.Context, shards []int, q query, cursor string)
 	}
 }
 
-// head is the next match in one shard.
+// head holds the next match of one shard.
 type head struct {
 	next    func() (Entry, error, bool)
 	entry   Entry

@@ -4,17 +4,17 @@ import "context"
 
 type verbKey struct{}
 
-// VerbOf returns the method of a Cache that sends a command, such as "Put" or
-// "DeleteMatch", to a go-redis hook that asks with the context of the command. Of a
-// method that calls others, such as PutEach, it is the outer one. The commands with
-// which go-redis greets a new connection have the verb that has opened it. It is ""
-// for commands that no Cache sends.
+// VerbOf returns the name of the Cache method that sent a command, such as "Put" or
+// "DeleteMatch". Call it from a go-redis hook with the command's context. If the method
+// was called by another one, such as PutEach, VerbOf returns the outer one. Commands
+// that set up a new connection carry the verb that opened it. VerbOf returns "" for
+// commands that no Cache sent.
 func VerbOf(ctx context.Context) string {
 	verb, _ := ctx.Value(verbKey{}).(string)
 	return verb
 }
 
-// withVerb takes the name as any because a constant in one is not allocated.
+// withVerb takes the name as any because a constant converted to any is not allocated.
 func withVerb(ctx context.Context, verb any) context.Context {
 	if VerbOf(ctx) != "" {
 		return ctx

@@ -218,7 +218,7 @@ export class Wildkey {
     // An item takes a leap, and a leap the time of several entries in a row.
     const query = this.#finder.query('list', pattern, { limit: Math.ceil(this.#options.pageLimit / 2), signal })
     if (query.terms.at(-1) === '**') {
-      throw new BadPatternError(pattern, 'list takes no **, and gives what is beneath by itself')
+      throw new BadPatternError(pattern, 'list takes no **; it reports by itself which keys have records beneath them')
     }
     query.shards = this.#finder.shardsOf([...query.terms, '**'])
     let previous = ''

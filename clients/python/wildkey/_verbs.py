@@ -350,7 +350,7 @@ class Verbs(Namespace):
         """
         terms = pattern_of(pattern)
         if terms.terms[-1] == REST:
-            raise BadPattern(f"{str(terms)!r:.100}: list takes no **, and gives what is beneath by itself")
+            raise BadPattern(f"{str(terms)!r:.100}: list takes no **; it reports by itself which keys have records beneath them")
         beneath = Pattern([*terms.terms, REST])  # in whatever shard it lies
         # An item takes a leap, and a leap the time of several entries in a row.
         query = Query("list", terms, (self._state.page_limit + 1) // 2)
