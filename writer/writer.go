@@ -1,25 +1,25 @@
-// Package writer writes to a Wildkey cache in the background. Each shard has a queue
-// of its own, so a node that does not answer holds up its own shards alone. Calls of
-// a shard are done in the order in which they were queued: DeleteMatch deletes what
-// was put before it, and nothing that is put after it.
+// Package writer writes to a Wildkey cache in the background. Each shard has its own
+// queue, so a node that does not answer delays only its own shards. The calls of a shard
+// run in the order in which they were queued: DeleteMatch deletes records that were put
+// before it and none that are put after it.
 //
 // # When a call fails
 //
-//   - What is queued is in memory alone. A program that ends without Close loses it.
-//   - The Writer repeats nothing. go-redis does, up to redis.Options.MaxRetries times.
-//     A call that has failed is over, and those behind it are done.
-//   - Calls are merged, but share no refusal: where the server answers with an error
-//     (NOPERM, BADARG, OOM, TRYAGAIN), a merged call goes again as two halves, until
-//     what is refused is alone. One such call among n costs 2 log n calls more, and n
-//     cost 2 n. What go-redis has repeated in vain because the server does no writes at
-//     all (LOADING, READONLY, MASTERDOWN, CLUSTERDOWN, NOREPLICAS, too many clients)
-//     fails the whole.
-//   - Calls that are merged share a lost answer: if the connection breaks or the
-//     server does not answer in time, none of them is known to be done. They may be
-//     done yet, and even after later ones.
-//   - One caller's own call is never split: all of it is done, or nothing.
-//   - Options.OnError hears of each failure, once. Who wants to hear of its own calls
-//     makes them through Waiting. Flush returns nobody's failures.
+//   - The queues are only in memory. A program that ends without Close loses them.
+//   - The Writer does not retry failed calls, and goes on with the next ones. go-redis
+//     retries up to redis.Options.MaxRetries times.
+//   - Merged calls do not share a refusal. If the server answers with an error (NOPERM,
+//     BADARG, OOM, TRYAGAIN), the Writer sends the two halves of a merged call again,
+//     until each refused call is alone. One refused call among n costs 2 log n more
+//     calls, and n cost 2 n. If the server accepts no writes at all (LOADING, READONLY,
+//     MASTERDOWN, CLUSTERDOWN, NOREPLICAS, too many clients) and the retries of go-redis
+//     fail, the whole merged call fails.
+//   - Merged calls share a lost reply. If the connection breaks or the server does not
+//     answer in time, the outcome of all of them is unknown. They may still run, even
+//     after later calls.
+//   - The Writer never splits a single call: it happens completely or not at all.
+//   - Options.OnError gets each failure once. To get the outcome of your own call, make
+//     it through Waiting. Flush does not return failures.
 package writer
 
 import (
@@ -38,64 +38,65 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
-// ErrClosed says that a call came after Close, or that Close dropped it: nothing of
-// it was sent.
+// ErrClosed means that a call came after Close, or that Close dropped it. Nothing of the
+// call was sent.
 var ErrClosed = errors.New("wildkey: writer is closed")
 
 // Options are the settings of a Writer.
 type Options struct {
-	// Queue is how many calls may wait in each shard. One more blocks its caller until
-	// there is room, and callers of other shards go on. DeleteMatch and TouchMatch, which
-	// are small but may need room in every shard at once, have twice the room. So at most
-	// Queue calls of each shard wait with their values, besides the merged call that is
-	// under way. Default: 1,024; with more than 16 shards 16,384 divided among them, but
-	// at least 16.
+	// Queue is the number of calls that may wait in each shard. When a queue is full, it
+	// blocks callers until there is room; other shards go on. DeleteMatch and TouchMatch
+	// have twice the room, since they are small but may need room in every shard at once.
+	// So each shard holds the values of at most Queue waiting calls, plus the merged call
+	// under way. Default: 1,024. With more than 16 shards it is 16,384 divided by their
+	// number, but at least 16.
 	Queue int
-	// OnError is called when calls have failed, by one goroutine at a time: that of a
-	// shard, or Close. It hears of a shard's failures in order, but of what Close drops
-	// perhaps before what is under way. While it runs, its shard waits, and any other
-	// that has a failure to tell, and Close. It must not wait for the Writer: no Flush, no
-	// Close, no Waiting, and what it queues needs a context that ends. Default: log.Printf.
+	// OnError is called when calls have failed, by one goroutine at a time: a shard's or
+	// the caller of Close. It gets the failures of a shard in order, except that calls
+	// dropped by Close may come before calls under way. While it runs, its shard waits,
+	// and so do Close and other shards with a failure to report. It must not wait for the
+	// Writer: it must not call Flush, Close or Waiting, and it may queue calls only with a
+	// context that ends. Default: log.Printf.
 	OnError func(Failure)
 }
 
-// Failure is what was not done: the operations of one call or of several that were
-// merged, or a pattern in one shard, some of whose matches may be done.
+// Failure describes work that failed: the operations of one call or of several merged
+// calls, or a pattern in one shard. Some matches of a pattern may be done already.
 type Failure struct {
 	Err     error
 	Shard   int
-	Ops     []wildkey.Op    // empty: it was a pattern
+	Ops     []wildkey.Op    // empty for a pattern
 	Pattern wildkey.Pattern // of DeleteMatch or TouchMatch
 	TTL     time.Duration   // of TouchMatch
 }
 
-// Stats are counts of calls since New; a pattern counts once for each shard that it
-// asks. Queued and Longest go up and down, the others only up.
+// Stats counts calls since New. A pattern counts once for each shard that it asks. Queued
+// and Longest go up and down; the others only go up.
 type Stats struct {
-	Queued  int // wait or are under way
-	Longest int // wait in that shard where most do; at Options.Queue callers block
-	Done    int // have succeeded
-	Failed  int // have failed, or their answer was lost
-	Dropped int // were given up by Close, before they were sent
+	Queued  int // calls that wait or are under way
+	Longest int // calls in the longest queue; callers block at Options.Queue
+	Done    int // calls that succeeded
+	Failed  int // calls that failed, or whose reply was lost
+	Dropped int // calls that Close dropped before they were sent
 }
 
-// Writer does operations on a Cache in the background. Consecutive calls of a shard
-// are merged into one Apply, up to Options.CallRecords and CallBytes of the Cache and
-// up to a key that comes twice. Operations with a condition, or KeepTTL, go alone, as
-// patterns do. A Writer is safe for concurrent use. A shard has a goroutine, and one
-// connection in use, while it has work: an idle Writer has none.
+// Writer does operations on a Cache in the background. It merges consecutive calls of a
+// shard into one Apply, up to the Cache's Options.CallRecords and CallBytes or up to a
+// repeated key. It never merges calls with a condition or KeepTTL, or patterns. A Writer
+// is safe for concurrent use. Each shard with work has a goroutine and uses one
+// connection; an idle Writer has neither.
 type Writer struct {
 	*state
 	waits bool
 }
 
-// state is what a Writer shares with those that its Waiting returns.
+// state is shared by a Writer and the Writers that its Waiting returns.
 type state struct {
 	cache   *wildkey.Cache
 	options Options
-	ctx     context.Context // of all calls to the Cache: the callers' contexts end with theirs
+	ctx     context.Context // for all calls to the Cache, which outlive their callers' contexts
 	cancel  context.CancelFunc
-	closing chan struct{} // closed by Close, for those who wait for room
+	closing chan struct{} // closed by Close, to wake callers that wait for room
 
 	telling sync.Mutex // held while OnError runs
 	mu      sync.Mutex // guards what follows
@@ -104,19 +105,19 @@ type state struct {
 	stats   Stats
 }
 
-// queue is the work of one shard. It exists, as its goroutine does, while there is any.
+// queue is the work of one shard. It and its goroutine exist only while there is work.
 type queue struct {
 	waiting []*call
 	sending []*call       // under way
-	room    chan struct{} // closed when fewer wait
+	room    chan struct{} // closed when fewer calls wait
 }
 
-// call is what one caller has queued, or its part in one shard.
+// call is the call of one caller, or the part of it in one shard.
 type call struct {
-	Failure                 // what there is to do, and Err once it is done
+	Failure                 // the work, and Err once it is done
 	names   map[string]bool // the encoded keys of Ops
 	bytes   int             // of Ops
-	alone   bool            // it is not merged with others
+	alone   bool            // never merged with other calls
 	done    chan struct{}   // closed after OnError has heard of a failure
 }
 
@@ -134,14 +135,14 @@ func New(cache *wildkey.Cache, options Options) *Writer {
 }
 
 // Waiting returns the same Writer, with verbs that wait until their call is done and
-// return its own outcome; OnError hears of a failure as well. The call is queued and
-// merged as any. If the context ends while it waits, it stays queued and may be done.
+// return its outcome. The call is queued and merged like any other, and OnError gets its
+// failure too. If the context ends first, the call stays queued and may still be done.
 func (w *Writer) Waiting() *Writer { return &Writer{w.state, true} }
 
-// Put queues records, to be written all at once or not at all. It blocks while the
-// queue of their shard is full. It returns an error in the arguments, the context's
-// error if it ends first, or ErrClosed: then nothing was queued. Keys and values must
-// stay unchanged until the call is done.
+// Put queues records, to be written all at once or not at all. It blocks while the queue
+// of their shard is full. It queues nothing if the arguments are invalid, if the context
+// ends first or after Close, and returns the error, the context's error or ErrClosed. Do
+// not change keys and values until the call is done.
 func (w *Writer) Put(ctx context.Context, records ...wildkey.Record) error {
 	ops := make([]wildkey.Op, len(records))
 	for i, record := range records {
@@ -150,7 +151,7 @@ func (w *Writer) Put(ctx context.Context, records ...wildkey.Record) error {
 	return w.Apply(ctx, ops...)
 }
 
-// Delete queues records to be deleted, all at once. It blocks and reports as Put does.
+// Delete queues records to be deleted, all at once. It blocks and returns errors like Put.
 func (w *Writer) Delete(ctx context.Context, keys ...wildkey.Key) error {
 	ops := make([]wildkey.Op, len(keys))
 	for i, key := range keys {
@@ -159,8 +160,8 @@ func (w *Writer) Delete(ctx context.Context, keys ...wildkey.Key) error {
 	return w.Apply(ctx, ops...)
 }
 
-// Apply queues operations, to be done all at once or not at all. It blocks and
-// reports as Put does.
+// Apply queues operations, to be done all at once or not at all. It blocks and returns
+// errors like Put.
 func (w *Writer) Apply(ctx context.Context, ops ...wildkey.Op) error {
 	if err := w.cache.Validate(ops...); err != nil || len(ops) == 0 {
 		return err
@@ -179,15 +180,15 @@ func (w *Writer) Apply(ctx context.Context, ops ...wildkey.Op) error {
 	return w.enqueue(ctx, c)
 }
 
-// DeleteMatch queues the deletion of all records that match when its turn has come, in
-// each shard that the pattern asks. It is queued in all of them at once, or, if the
-// context ends while one is full, in none. It reports as Put does.
+// DeleteMatch queues the deletion of all records that match when its turn comes, in each
+// shard that the pattern asks. It enters all their queues at once, or none if the context
+// ends while one of them is full. It returns errors like Put.
 func (w *Writer) DeleteMatch(ctx context.Context, pattern wildkey.Pattern) error {
 	return w.match(ctx, 0, pattern)
 }
 
-// TouchMatch queues a new TTL for all records that match when its turn has come. It is
-// queued and reports as DeleteMatch does.
+// TouchMatch queues a new TTL for all records that match when its turn comes. It queues
+// and returns errors like DeleteMatch.
 func (w *Writer) TouchMatch(ctx context.Context, ttl time.Duration, pattern wildkey.Pattern) error {
 	if err := w.cache.Validate(wildkey.OpTouch(wildkey.K("any"), ttl)); err != nil {
 		return err
@@ -206,9 +207,9 @@ func (w *Writer) match(ctx context.Context, ttl time.Duration, pattern wildkey.P
 	return w.enqueue(ctx, calls...)
 }
 
-// Flush waits until all that was queued before it, by whomever, is done or has failed,
-// and OnError has returned. It returns nil or the context's error, and no failure: see
-// Waiting.
+// Flush waits until all calls queued before it, by any caller, have succeeded or failed
+// and OnError has returned. It returns only nil or the context's error. For the outcome
+// of a call, see Waiting.
 func (w *Writer) Flush(ctx context.Context) error {
 	var calls []*call
 	w.mu.Lock()
@@ -219,12 +220,11 @@ func (w *Writer) Flush(ctx context.Context) error {
 	return await(ctx, calls)
 }
 
-// Close takes no more calls and waits for those that are queued. It returns nil when
-// all have been sent and answered, be it with errors. If the context ends first, Close
-// drops the calls that wait, tells OnError of them (ErrClosed), ends the context of
-// those under way, and returns the context's error. It does not wait for these: their
-// goroutines end, and tell OnError, when the client gives up, which may take it all its
-// timeouts, as it looks at a context in between only if ContextTimeoutEnabled is set.
+// Close stops accepting calls and waits for the queued ones. It returns nil when all have
+// been answered, even with errors. If the context ends first, Close drops the waiting
+// calls, reports them to OnError (ErrClosed), cancels the calls under way and returns the
+// context's error. It does not wait for calls under way: their goroutines end, and report
+// to OnError, when the client gives up. That can take all of the client's timeouts.
 func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	if !w.closed {
@@ -256,7 +256,7 @@ func (w *Writer) Close(ctx context.Context) error {
 	return fmt.Errorf("wildkey: writer closed: %d calls dropped, %d under way: %w", len(waiting), left, err)
 }
 
-// Stats returns the counts of this moment.
+// Stats returns the current counts.
 func (w *Writer) Stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -293,8 +293,8 @@ func (w *Writer) enqueue(ctx context.Context, calls ...*call) error {
 	return err
 }
 
-// admit queues the calls, or returns what is closed when a shard that is full may be so
-// no more.
+// admit queues the calls, or returns a channel that closes when a full shard may have
+// room again.
 func (s *state) admit(ctx context.Context, calls []*call) (full <-chan struct{}, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -307,7 +307,7 @@ func (s *state) admit(ctx context.Context, calls []*call) (full <-chan struct{},
 	for _, c := range calls {
 		most := s.options.Queue
 		if len(c.Ops) == 0 {
-			most *= 2 // under a constant load of puts, all shards would seldom have room together
+			most *= 2 // under a constant load of puts, all shards rarely have room at once
 		}
 		if q := s.queues[c.Shard]; q != nil && len(q.waiting) >= most {
 			return q.room, nil
@@ -337,8 +337,8 @@ func await(ctx context.Context, calls []*call) error {
 	return nil
 }
 
-// work does what is queued in a shard. While a call is under way others gather, so that
-// calls grow with the load and a single write is never held back.
+// work does the queued calls of a shard. Calls gather while one is under way, so merged
+// calls grow with the load, and a single write never waits for others.
 func (s *state) work(shard int, q *queue) {
 	for {
 		s.mu.Lock()
@@ -353,11 +353,11 @@ func (s *state) work(shard int, q *queue) {
 		close(q.room)
 		q.room = make(chan struct{})
 		s.mu.Unlock()
-		s.send(q.sending) // which only this goroutine changes
+		s.send(q.sending) // only this goroutine changes it
 	}
 }
 
-// fitting returns how many of the calls, from the first on, one Apply can do.
+// fitting returns how many of the first calls fit into one Apply.
 func (s *state) fitting(calls []*call) int {
 	limits := s.cache.Options()
 	names, ops, bytes := map[string]bool{}, 0, 0
@@ -372,8 +372,8 @@ func (s *state) fitting(calls []*call) int {
 	return len(calls)
 }
 
-// send does the calls as one, or, where it is refused, as two. Calls that are merged have
-// different keys and no condition: it does not matter if one is done twice, or later.
+// send does the calls as one. If the server refuses, it sends the two halves. Merged calls
+// have different keys and no conditions, so they may safely run twice or later.
 func (s *state) send(calls []*call) {
 	err := s.do(calls)
 	if half := len(calls) / 2; half > 0 && isOfRecords(err) {
@@ -403,9 +403,8 @@ func opsOf(calls []*call) (ops []wildkey.Op) {
 	return ops
 }
 
-// isOfRecords reports whether some of a call may be accepted where all of it was
-// refused: the server has answered, and not that it does no writes at all, which
-// go-redis would wait for again in each half.
+// isOfRecords reports whether the server may accept a part of a call that it refused. That
+// is not so if it does no writes at all: go-redis would then retry each half in vain.
 func isOfRecords(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply) && !redis.IsLoadingError(err) && !redis.IsReadOnlyError(err) &&
@@ -413,7 +412,7 @@ func isOfRecords(err error) bool {
 		!redis.IsMaxClientsError(err)
 }
 
-// finish counts the calls, tells of a failure, and then lets go who waits.
+// finish counts the calls, reports a failure and then wakes the waiting callers.
 func (s *state) finish(calls []*call, err error) {
 	s.mu.Lock()
 	s.stats.Queued -= len(calls)
