@@ -9,30 +9,29 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
-// Move moves every record from one Cache to another, as when the number of shards
-// changes, and returns how many left the first. A record that the second has
-// already is not overwritten: it is newer. Each record keeps its value and the time
-// that it has left, and lives longer by no more than its move takes, two round
-// trips. A record that has longer to live than wildkey.MaxTTL would live shorter: it
-// stays where it is, and Move returns an error that names one such record.
+// Move moves every record from one Cache to another, for example to change the number of
+// shards. It returns how many records left the first Cache. It does not overwrite records
+// in the second, which are newer. A record keeps its value and its remaining TTL, plus at
+// most the two round trips that its move takes. Move cannot set a TTL above
+// wildkey.MaxTTL: it leaves such records in place and returns an error that names one.
 //
-// The two must share no hash tag. Caches that differ in the namespace, in the
-// number of shards or in the segments that choose one have none in common.
+// The two Caches must not share a hash tag. They share none if they differ in Namespace,
+// Shards or ShardSegments.
 //
-// It works while the records are in use:
+// Move works while the records are in use:
 //
-//   - Readers look in the first Cache and then in the second, and prefer what they
-//     find there: a record is copied before it is deleted, so there is no moment
-//     without it.
-//   - Writers put into the second alone, from before Move starts.
-//   - Delete, Touch and Take, and an Apply with conditions, cannot see a record on
-//     its way. Delete and touch in the first, then in the second, and once more
-//     there when Move has returned; leave the others until then.
+//   - Readers must look in the first Cache and then in the second, and prefer the record
+//     in the second. Move copies a record before it deletes it, so one of them always
+//     has it.
+//   - Writers must put only into the second Cache, from before Move starts.
+//   - Delete, Touch, Take and Apply with conditions cannot see a record while it moves.
+//     Delete and touch in the first Cache, then in the second, and once more in the
+//     second after Move returns. Wait until then with Take and conditions.
 //
-// Move may be stopped and called again, and by many at once. It finds what the
-// index holds: call Reindex first if records may be missing from it. Leases, see package
-// fetch, are not moved: a load that is under way stores nothing. They and the stale
-// entries of the first Cache go, so that its index is gone at the end.
+// Move may be stopped and called again, and several calls may run at once. It finds only
+// indexed records, so call Reindex first if some may be missing from the index. It does
+// not move leases (see package fetch), so a load under way stores nothing. Move deletes
+// them and the stale entries of the first Cache, so no index is left at the end.
 func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 	if tag := from.Layout().Tag(0); tag == to.Layout().Tag(0) {
 		return 0, fmt.Errorf("wildkey: Move: both caches have the hash tag %s; "+
@@ -74,7 +73,7 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 	return moved, cmp.Or(err, long)
 }
 
-// moveBatch copies the records, and deletes those that have arrived.
+// moveBatch copies the records and deletes the ones that arrived.
 func moveBatch(ctx context.Context, from, to *wildkey.Cache, records []wildkey.Record) (int, error) {
 	var arrived []wildkey.Key
 	var failure error
@@ -89,7 +88,7 @@ func moveBatch(ctx context.Context, from, to *wildkey.Cache, records []wildkey.R
 	return moved, cmp.Or(failure, err, ctx.Err())
 }
 
-// all yields the items, in the form of a source that does not fail.
+// all yields the items as a source that never fails.
 func all[T any](items []T) func(yield func(T, error) bool) {
 	return func(yield func(T, error) bool) {
 		for _, item := range items {

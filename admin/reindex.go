@@ -13,25 +13,24 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
-// Client is what Reindex needs of a Redis client: *redis.Client and
-// *redis.ClusterClient have it. A client of several servers must also have the
-// method ForEachMaster of *redis.ClusterClient, by which a wrapped one is known.
+// Client is the part of a Redis client that Reindex uses. *redis.Client and
+// *redis.ClusterClient implement it. A client of several servers must also have the
+// method ForEachMaster of *redis.ClusterClient.
 type Client interface {
 	Exists(ctx context.Context, keys ...string) *redis.IntCmd
 	ScanType(ctx context.Context, cursor uint64, match string, count int64, keyType string) *redis.ScanCmd
 	ZAdd(ctx context.Context, key string, members ...redis.Z) *redis.IntCmd
 }
 
-// Reindex puts every record of the namespace back into its index, and returns how
-// many it met. It is the repair after an index was deleted or, under an allkeys-*
-// policy, evicted. It goes once through the keyspace of each server, with SCAN,
-// which may give a record twice: it then counts twice. It changes no record. Leases,
-// see package fetch, are put back too, and not counted.
+// Reindex puts every record of the namespace back into its index and returns how many
+// records it met. Use it after an index was deleted or, under an allkeys-* policy,
+// evicted. It goes through the keyspace of each server once with SCAN, which may return a
+// record twice; that record then counts twice. It changes no record. It also indexes
+// leases (see package fetch) but does not count them.
 //
-// Reindex returns an error if a slot of the namespace moves between nodes
-// meanwhile, because SCAN may then have missed records: call it again. It refuses
-// clients that would find a part of the records: a *redis.Ring, and a client of one
-// node of a cluster.
+// Reindex returns an error if a slot of the namespace moves between nodes during the
+// call, because SCAN may then miss records. Call it again. Reindex refuses clients that
+// would find only some of the records: a *redis.Ring and a client of one cluster node.
 func Reindex(ctx context.Context, client Client, layout wildkey.Layout) (int, error) {
 	cluster, ok := client.(interface {
 		ForEachMaster(ctx context.Context, fn func(ctx context.Context, client *redis.Client) error) error
@@ -46,7 +45,7 @@ func Reindex(ctx context.Context, client Client, layout wildkey.Layout) (int, er
 		for shard := range layout.Shards() {
 			err := client.Exists(ctx, layout.Index(shard)).Err()
 			if _, elsewhere := redis.IsMovedError(err); elsewhere {
-				return 0, fmt.Errorf("wildkey: Reindex: %s: %w; of a cluster it needs a ClusterClient", layout.Tag(shard), err)
+				return 0, fmt.Errorf("wildkey: Reindex: %s: %w; for a cluster, use a ClusterClient", layout.Tag(shard), err)
 			}
 			if err != nil {
 				return 0, fmt.Errorf("wildkey: Reindex: %s: %w", layout.Tag(shard), err)
@@ -71,13 +70,13 @@ func Reindex(ctx context.Context, client Client, layout wildkey.Layout) (int, er
 	}
 	after, err := owners(ctx, cluster.ForEachMaster, layout)
 	if err == nil && !maps.Equal(before, after) {
-		err = errors.New("wildkey: Reindex: a slot has moved meanwhile; call it again")
+		err = errors.New("wildkey: Reindex: a slot moved during the call; call Reindex again")
 	}
 	return total, err
 }
 
-// owners returns the address of the master that has each shard. It returns an
-// error while the slot of one moves, or has moved and not all nodes know.
+// owners returns the address of each shard's master. It returns an error while a slot
+// moves, or until all nodes know that it has moved.
 func owners(
 	ctx context.Context,
 	forEachMaster func(context.Context, func(context.Context, *redis.Client) error) error,
@@ -86,7 +85,7 @@ func owners(
 	owners, mu := map[int]string{}, sync.Mutex{}
 	err := forEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
 		for shard := range layout.Shards() {
-			// While its slot moves, a node refuses two keys of which one is missing, as the bare prefix is.
+			// While its slot moves, a node refuses two keys if one is missing; the bare prefix always is.
 			err := master.Exists(ctx, layout.Index(shard), layout.Prefix(shard)).Err()
 			if _, elsewhere := redis.IsMovedError(err); elsewhere {
 				continue
@@ -109,7 +108,7 @@ func owners(
 
 // reindexServer indexes the records that SCAN finds on one server.
 func reindexServer(ctx context.Context, client Client, layout wildkey.Layout) (total int, err error) {
-	// Some 100,000 records at most wait for others of their shard, and so fill one ZADD.
+	// Records wait to fill a ZADD of their shard. About 100,000 wait at most.
 	batch := min(250, max(1, 100_000/layout.Shards()))
 	waiting, leases := make([][]redis.Z, layout.Shards()), make([]int, layout.Shards())
 	flush := func(shard int) error {
@@ -129,7 +128,7 @@ func reindexServer(ctx context.Context, client Client, layout wildkey.Layout) (t
 		encoded, isLease := strings.CutPrefix(member, "!")
 		key, err := layout.Key(tag + ":" + encoded)
 		if err != nil {
-			continue // it was not written by a Cache of this Layout
+			continue // no Cache with this Layout wrote it
 		}
 		shard := layout.Shard(key)
 		waiting[shard] = append(waiting[shard], redis.Z{Member: member})

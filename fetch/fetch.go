@@ -1,5 +1,5 @@
-// Package fetch gets records from the cache. A missing record is loaded by one caller
-// among all processes, and put into the cache.
+// Package fetch gets records from the cache. If a record is missing, one caller among all
+// processes loads it and puts it into the cache.
 //
 //	fetcher, err := fetch.New(cache, fetch.Options{})
 //	name, err := fetcher.Get(ctx, wildkey.K("user", 42, "name"), func(ctx context.Context) (fetch.Loaded, error) {
@@ -10,23 +10,23 @@
 // # What a lease guards
 //
 // The caller that loads a record holds its lease, a value beside the record that names
-// the caller. Put, Apply and Delete of a Fetcher void the leases of what they change in
-// the same atomic call. Take and DeleteMatch void them in a call before it. A loaded value
-// is put only while its own lease is there. So a value that was read before an
-// invalidation is not stored after it, and while a lease lives nobody else loads.
+// the caller. A Fetcher's Put, Apply and Delete void the leases of the records they change
+// in the same atomic call. Take and DeleteMatch void them in an earlier call. A loaded
+// value is stored only while its own lease is there. So a value that was read before an
+// invalidation is not stored after it, and nobody else loads while the lease lives.
 //
-// The verbs of wildkey.Cache know nothing of leases. If one program fetches a record and
-// another one deletes it by a Cache, the old value may be stored after that. So write and
-// invalidate fetched records by a Fetcher. Touch changes no value and voids no lease.
+// The verbs of wildkey.Cache ignore leases. If one program fetches a record while another
+// deletes it with a Cache, the old value may be stored after the deletion. So write and
+// invalidate fetched records with a Fetcher. Touch changes no value and voids no lease.
 //
 // # How long
 //
-// A lease lives for Options.Lease. Then the context of the Load ends. A Load that ignores
-// its context can still return its value, but the value is not stored, and another caller
-// may load meanwhile. Make Options.Lease longer than the slowest load. If a loader dies,
-// others wait for this long. A lease may be evicted like any key with a time to live, and
-// first under volatile-ttl. Then two callers may load at a time, and the first one stores
-// nothing.
+// A lease lives for Options.Lease. When it ends, so does the context of the Load. A Load
+// that ignores its context can still return its value, but the value is not stored, and
+// another caller may load in the meantime. Make Options.Lease longer than the slowest
+// load. If a loader dies, others wait this long. Redis may evict a lease like any key with
+// a TTL, and evicts it first under volatile-ttl. Then two callers may load at once, and
+// the first one stores nothing.
 package fetch
 
 import (
@@ -48,14 +48,14 @@ type Options struct {
 	// Lease is how long a load may take: at least a millisecond. Then the context of the
 	// Load ends, and its value is not stored. Default: 10 seconds.
 	Lease time.Duration
-	// Negative is how long to remember that a Load returned wildkey.ErrNotFound. 0: not at
-	// all.
+	// Negative is how long the Fetcher remembers that a Load returned wildkey.ErrNotFound.
+	// 0: not at all.
 	Negative time.Duration
 	// RefreshAhead is a share of the cache's Options.TTL, from 0 to 1. A record with less
-	// time left is loaded again in the background, while all get the old value. 0: never.
-	// One hit in a hundred asks for the time left, so this is for records that are hit
-	// often. A record whose own TTL is shorter than the share is loaded again on each such
-	// hit.
+	// time left is loaded again in the background, while callers get the old value. 0:
+	// never. Only one hit in a hundred checks the time left, so this helps records that are
+	// hit often. A record whose own TTL is shorter than the share is loaded again on each
+	// such hit.
 	RefreshAhead float64
 	// EndWithCaller ends the context of a Load when the last caller in this process that
 	// waits for it has given up. Otherwise the load goes on, and its value is stored.
@@ -68,10 +68,10 @@ type Loaded struct {
 	TTL   time.Duration // as of a wildkey.Record; 0: Options.TTL of the cache
 }
 
-// Load reads a record from where it comes from. Its context has the values of the
-// caller's context, but ends after Options.Lease, and with the callers only under
-// Options.EndWithCaller. The error wildkey.ErrNotFound says that there is no such thing.
-// A Load must not Get its own key.
+// Load reads a record from its source. Its context has the values of the caller's context
+// but ends after Options.Lease. It ends with the callers only if Options.EndWithCaller is
+// set. A Load returns wildkey.ErrNotFound if there is no such thing. It must not Get its
+// own key.
 type Load func(ctx context.Context) (Loaded, error)
 
 // Fetcher fetches records of a Cache. It is safe for concurrent use.
@@ -83,7 +83,7 @@ type Fetcher struct {
 	mu      sync.Mutex
 	flights map[string]*flight // by encoded key
 
-	// Tests decide themselves when a pause ends, and which hits look for the time left.
+	// Tests replace these to decide when a pause ends and which hits check the time left.
 	pause  func(ctx context.Context, d time.Duration) error
 	sample func() bool
 }
@@ -98,7 +98,7 @@ func New(cache *wildkey.Cache, options Options) (*Fetcher, error) {
 	}
 	options.Lease = cmp.Or(options.Lease, 10*time.Second)
 	if options.Lease == wildkey.NoExpiry {
-		return nil, fmt.Errorf("%w: fetch: Lease is NoExpiry; who dies would hold up the others for ever", wildkey.ErrInvalidTTL)
+		return nil, fmt.Errorf("%w: fetch: Lease is NoExpiry; a process that dies would block the others forever", wildkey.ErrInvalidTTL)
 	}
 	if options.Lease < time.Millisecond {
 		return nil, fmt.Errorf("%w: fetch: Lease is %v, below a millisecond", wildkey.ErrInvalidTTL, options.Lease)
@@ -117,19 +117,18 @@ func New(cache *wildkey.Cache, options Options) (*Fetcher, error) {
 }
 
 // Get returns the value of the record. If there is none, one caller among all processes
-// calls its Load, and Get returns the result, or the error of the Load. It returns
-// wildkey.ErrNotFound if the Load does. Any other error of the server is returned, and the
-// Load is not called.
+// calls its Load, and Get returns the result or error of the Load, including
+// wildkey.ErrNotFound. Get returns other errors of the server without calling the Load.
 //
 // A hit is one GET. A miss is a GET, the call that takes the lease, the Load, and the
 // call that stores its value. A caller that does not get the lease asks again, in pauses
 // that grow to about a quarter of a second, until there is a value or the lease is free.
-// If the server refuses leases, because its memory is full, it is a replica or it moves
-// the slot, every process loads for itself and stores nothing.
+// If the server refuses leases because its memory is full, it is a replica or the slot is
+// moving, every process loads for itself and stores nothing.
 //
-// Get stops waiting when ctx ends. Concurrent calls of one process for a key share one
-// Load, of whichever came first. A Load that panics gives the lease back, and every caller
-// that waits for it panics with a string: its message and stack.
+// Get stops waiting when ctx ends. Concurrent calls for a key in one process share the
+// Load of the first call. If a Load panics, its lease is given back, and every waiting
+// caller panics with a string that holds the message and stack.
 func (f *Fetcher) Get(ctx context.Context, key wildkey.Key, load Load) ([]byte, error) {
 	for {
 		value, err := f.cache.Get(ctx, key)
@@ -147,10 +146,10 @@ func (f *Fetcher) Get(ctx context.Context, key wildkey.Key, load Load) ([]byte, 
 
 func isNothing(err error) bool { return errors.Is(err, wildkey.ErrNotFound) }
 
-// none is the text of a lease that says: there is nothing to load.
+// none is the text of a lease that means that there is nothing to load.
 const none = "none"
 
-// fetch loads the record, or waits for who does.
+// fetch loads the record or waits for another process that does.
 func (f *Fetcher) fetch(ctx context.Context, own *flight, key wildkey.Key, load Load) ([]byte, error) {
 	for wait := time.Duration(0); ; wait = min(max(2*wait, firstWait), longestWait) {
 		if wait > 0 {
@@ -196,8 +195,8 @@ func (f *Fetcher) fetch(ctx context.Context, own *flight, key wildkey.Key, load 
 	}
 }
 
-// refusesLeases reports whether a server may refuse a lease, and still have what was
-// to be put: it is full, a replica, or moves the slot.
+// refusesLeases reports whether a server refused a lease only because it is full, is a
+// replica or is moving the slot. It may still serve reads.
 func refusesLeases(err error) bool {
 	return redis.IsOOMError(err) || redis.IsReadOnlyError(err) || redis.IsTryAgainError(err)
 }
@@ -224,13 +223,13 @@ func only(key wildkey.Key) wildkey.Pattern {
 	return pattern
 }
 
-// The pauses of those who wait double from one to the other.
+// Waiting callers pause for firstWait and then twice as long each time, up to longestWait.
 const (
 	firstWait   = 4 * time.Millisecond
 	longestWait = 256 * time.Millisecond
 )
 
-// pause waits for about d: all who wait must not ask at the same moments.
+// pause waits for about d. The jitter keeps waiting callers from asking all at once.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d/2 + mathrand.N(d))
 	defer timer.Stop()

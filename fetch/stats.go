@@ -2,13 +2,13 @@ package fetch
 
 import "sync/atomic"
 
-// Stats are counts since a Fetcher was made.
+// Stats counts events since New.
 type Stats struct {
 	Loads     int64 // calls of a Load
 	Errors    int64 // Loads that panicked or returned an error other than wildkey.ErrNotFound
 	Stored    int64 // values that a Load returned and that were put
-	Refused   int64 // ends of loads whose lease was gone or whose record had changed; nothing was stored
-	Failed    int64 // ends of loads that the server answered with another error, or not at all
+	Refused   int64 // loads not stored because the lease was gone or the record had changed
+	Failed    int64 // loads not stored because of another server error or a missing reply
 	Unleased  int64 // loads without a lease, because the server refused it
 	Refreshes int64 // loads in the background, ahead of the end of a record
 	Waits     int64 // pauses for the load of another process

@@ -8,9 +8,9 @@ import (
 	"github.com/wildkey/wildkey"
 )
 
-// Put is the Put of the Cache. In the same call it voids the leases of the records: a
-// value that is being loaded for one of them is not stored. If it fails, as on a full
-// server, no lease is voided. All verbs take half of the cache's Options.CallRecords.
+// Put is like the Cache's Put and, in the same call, voids the leases of the records: a
+// value that is being loaded for one of them is not stored. If Put fails, as on a full
+// server, it voids no lease. A verb takes at most half of the cache's Options.CallRecords.
 func (f *Fetcher) Put(ctx context.Context, records ...wildkey.Record) error {
 	ops := make([]wildkey.Op, len(records))
 	for i, record := range records {
@@ -20,7 +20,7 @@ func (f *Fetcher) Put(ctx context.Context, records ...wildkey.Record) error {
 	return err
 }
 
-// Delete is the Delete of the Cache. It also voids the leases of the keys.
+// Delete is like the Cache's Delete and also voids the leases of the keys.
 func (f *Fetcher) Delete(ctx context.Context, keys ...wildkey.Key) (int, error) {
 	var ops []wildkey.Op
 	met := map[string]bool{}
@@ -33,11 +33,10 @@ func (f *Fetcher) Delete(ctx context.Context, keys ...wildkey.Key) (int, error) 
 	return f.Apply(ctx, ops...)
 }
 
-// Apply is the Apply of the Cache. It also voids the leases of the records that it puts or
-// deletes, if it does anything: an operation on the lease of one of them would name it
-// twice, and is ErrBadArgument. While the slot of the records moves between nodes of a
-// cluster it waits until the move is over or ctx ends: a lease that is not there is
-// TRYAGAIN then.
+// Apply is like the Cache's Apply. If it succeeds, it also voids the leases of the records
+// that it puts or deletes. An operation on such a lease is therefore ErrBadArgument. While
+// the slot of the records moves between cluster nodes, Apply waits until the move is over
+// or ctx ends, because a missing lease then causes TRYAGAIN.
 func (f *Fetcher) Apply(ctx context.Context, ops ...wildkey.Op) (int, error) {
 	all := ops[:len(ops):len(ops)]
 	for _, op := range ops {
@@ -48,8 +47,8 @@ func (f *Fetcher) Apply(ctx context.Context, ops ...wildkey.Op) (int, error) {
 	return f.apply(ctx, all...)
 }
 
-// Take voids the lease, and then is the Take of the Cache: two calls. A load that begins
-// between the two finds the record.
+// Take voids the lease and then calls the Cache's Take. It takes two round trips. A load
+// that begins between the two finds the record.
 func (f *Fetcher) Take(ctx context.Context, key wildkey.Key) ([]byte, error) {
 	if _, err := f.apply(ctx, wildkey.OpDelete(key).OnLease()); err != nil {
 		return nil, err
@@ -66,8 +65,8 @@ func (f *Fetcher) DeleteMatch(ctx context.Context, pattern wildkey.Pattern) (int
 	return f.cache.DeleteMatch(ctx, pattern)
 }
 
-// apply is Apply, and waits out the move of a slot. When it ends, go-redis may have used up
-// its redirections for a call.
+// apply calls the Cache's Apply and waits while a slot moves. When the move ends, go-redis
+// may have used up its redirections for a call.
 func (f *Fetcher) apply(ctx context.Context, ops ...wildkey.Op) (int, error) {
 	moves := false
 	for wait := firstWait; ; wait = min(2*wait, longestWait) {
