@@ -1,6 +1,6 @@
-// Package luatest runs Redis Lua scripts offline, as Redis 7.0.15 does, so that
-// a script, and Go code that calls it, can be tested with no server, on a clock
-// that the test sets.
+// Package luatest runs Redis Lua scripts offline, like Redis 7.0.15. It lets you test
+// scripts, and the Go code that calls them, without a server and on a clock that the
+// test sets.
 //
 //	//go:embed limit.lua
 //	var limit string
@@ -10,25 +10,25 @@
 //		engine.Expect(t, "1", limit, []string{"calls:ann"}, 2, 60_000) // one more call is left
 //		engine.Expect(t, "0", limit, []string{"calls:ann"}, 2, 60_000)
 //		engine.Expect(t, "-1", limit, []string{"calls:ann"}, 2, 60_000)
-//		engine.Advance(61 * time.Second) // what has expired by now is gone
+//		engine.Advance(61 * time.Second) // the window has expired
 //		engine.Expect(t, "1", limit, []string{"calls:ann"}, 2, 60_000)
 //	}
 //
-// [Engine.Expect] compares a script's reply as [Text] writes it. [Engine.Run]
-// returns it as a Go value, and [Engine.Do] does so for any command: nil, an
-// int64, a string, a [Status], an [Error] or an []any of these. [Engine.Dump] is
-// the keyspace as text. The package's example tests a script from a file
-// and shows which of its lines have run.
+// [Engine.Expect] compares a script's reply, in the form of [Text], with the expected
+// one. [Engine.Run] returns the reply of a script as a Go value, and [Engine.Do] the
+// reply of any command: nil, an int64, a string, a [Status], an [Error] or an []any of
+// these. [Engine.Dump] returns the keyspace as text. The package's example tests a
+// script from a file and shows which of its lines have run.
 //
-// [Engine.Client] is a go-redis client of the same engine, for code that wants
-// one. [Engine.Listen] gives an address to which clients of any language connect;
-// they speak RESP2. [Live] makes an engine for programs that run: on the machine's
-// clock, and without a trace.
+// [Engine.Client] returns a go-redis client of the engine. [Engine.Listen] opens an
+// address where clients in any language connect with RESP2. [Live] makes an engine for
+// use outside tests: it runs on the machine's clock and keeps no trace.
 //
 // # What is modelled
 //
-// Scripts run by EVAL, EVALSHA and their _RO forms have Redis's globals and no
-// others, read-only but for the items of KEYS and ARGV; its conversions of values both ways; and its
+// Scripts run with EVAL, EVALSHA and their _RO forms. They have only the globals of
+// Redis, which are read-only except for the items of KEYS and ARGV. Values are converted
+// as Redis converts them. Scripts get the globals below, and Redis's own
 // errors, with the line, as a client and as pcall see them:
 //
 //	functions  __redis__err__handler assert collectgarbage error gcinfo getmetatable ipairs load loadstring next
@@ -58,35 +58,35 @@
 //	streams    XADD XDEL XLEN XRANGE XREAD XREVRANGE XSETID XTRIM
 //	scripts    EVAL EVALSHA EVALSHA_RO EVAL_RO SCRIPT
 //
-// And around them:
+// The engine also models:
 //
-//   - Keys expire to the millisecond, on the engine's clock. TIME is that clock,
-//     and stands still while a script runs.
-//   - Refusals, in the order and the words of Redis: memory that is full
+//   - Keys that expire to the millisecond on the engine's clock. TIME returns that
+//     clock, which stands still while a script runs.
+//   - Refusals, in the order and words of Redis: full memory
 //     ([Engine.SetMemoryFull], or CONFIG SET maxmemory), a replica
 //     ([Engine.SetReplica]), hash slots ([Engine.SetCluster]), a user without
 //     permission ([Engine.SetUser]).
-//   - What a test asks for: commands that fail or are late ([Engine.Intercept]),
-//     the failing of one call of a script ([Engine.FailCall]), a limit to their
-//     number ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
-//   - Transactions. Each connection has its own, and so does Do. WATCH does not see
-//     a write that changes nothing, such as an HSET of the same value.
-//   - SCAN, SSCAN, HSCAN and ZSCAN may return an element twice when a table shrinks
-//     in the middle of a walk.
-//   - INCRBYFLOAT and HINCRBYFLOAT calculate with the 80-bit numbers of amd64.
-//   - The settings of cjson, and the state of math.random, last from one script
-//     to the next, until SCRIPT FLUSH. Those of a clone start anew.
+//   - Failures that a test asks for: commands that fail or are late
+//     ([Engine.Intercept]), one call of a script that fails ([Engine.FailCall]), a limit
+//     on calls ([Engine.SetCallBudget]), declared keys ([Engine.SetDeclaredKeysOnly]).
+//   - Transactions. Each connection has its own, and so does Do. WATCH does not notice a
+//     write that changes nothing, such as an HSET of the same value.
+//   - SCAN, SSCAN, HSCAN and ZSCAN, which may return an element twice when a table
+//     shrinks during the scan.
+//   - INCRBYFLOAT and HINCRBYFLOAT, with the 80-bit numbers of amd64.
+//   - The settings of cjson and the state of math.random, which last from one script to
+//     the next, until SCRIPT FLUSH. A clone starts with fresh ones.
 //
-// The package's tests compare all this with a redis-server, byte for byte, and
-// go through the cases of Redis's tests/unit/scripting.tcl that the engine models.
+// The package's tests compare all this with a redis-server, byte for byte. They also run
+// the cases of Redis's tests/unit/scripting.tcl that the engine models.
 //
 // # What is measured
 //
-//   - Which lines and branches of a script have run: [Engine.SetCoverage], by
-//     file, as lcov reads it, or as a share that a test requires ([Coverage]).
-//   - What a script does that differs between versions of Lua or platforms, all
-//     at once and with the lines: [Engine.SetPortable].
-//   - The commands that it calls, with their replies, and the work that it is:
+//   - Which lines and branches of a script have run: [Engine.SetCoverage]. A [Coverage]
+//     reports them by file, writes them for lcov or requires a share in a test.
+//   - Where a script depends on the Lua version or the platform, with all lines at once:
+//     [Engine.SetPortable].
+//   - Which commands a script calls, with their replies, and how much work it does:
 //     [Engine.Trace], [Engine.Instructions].
 //
 // # What is not modelled
@@ -114,33 +114,34 @@
 //	return newproxy                        | nonexistent global variable 'newproxy'
 //	error({1})                             | ERR luatest: the script raised a table without an err field
 //
-// Redis 7.0.15 crashes where a script raises such a table, and has the three
-// globals only without the security fixes that distributions have added. A
-// Redis command that the engine does not have answers that it is not modelled. A
-// name that Redis does not know is unknown, in Redis's words. And:
+// Redis 7.0.15 crashes when a script raises such a table. It has getfenv, setfenv and
+// newproxy only without the security fixes that distributions have added. Every other
+// Redis command that the engine lacks also answers that it is not modelled, and a command
+// that Redis does not know is unknown, in Redis's words. Further limits:
 //
-//   - A user has no selectors, and [Engine.SetUser] is for all connections.
-//   - Nothing is replicated and there is no append-only file: redis.set_repl and
+//   - A user has no selectors, and [Engine.SetUser] applies to all connections.
+//   - There is no replication and no append-only file: redis.set_repl and
 //     redis.replicate_commands check their arguments and do nothing.
-//   - INFO has only what the engine knows, and no counts of calls or errors. Its
-//     used_memory, and MEMORY USAGE, grow with what is stored and are no measurement.
-//   - COMMAND is about the engine's own commands. It leaves out their tips and
-//     specifications of keys, and COMMAND DOCS has nothing to say.
-//   - Nobody can subscribe: PUBLISH reaches nobody, and the channels that a user
-//     may use, or that a cluster has in another slot, are not looked at.
-//   - The time that a script takes. An endless script is stopped after a number of
-//     instructions ([Engine.SetMaxInstructions]), and what it has written stays.
-//   - The order in which KEYS and SCAN return keys is stable here, and random on
-//     a server, and so is that of the members of a set that is not all integers,
-//     or more than 512. CLUSTER KEYSLOT answers although there is no cluster.
-//   - XADD of ms-* where no number is left for the millisecond. Redis says that
-//     elements are too large or, after some errors, that the ID is too small.
-//   - Ranges by member over a set whose scores differ, which Redis leaves open.
-//   - collectgarbage("count") and gcinfo report a use that does not vary, and
-//     math.random starts from the same seed in each engine, as do the choices
-//     of ZRANDMEMBER, SRANDMEMBER and their kin ([Engine.SetRandomSeed]).
+//   - INFO has no counts of calls or errors. Its used_memory, like MEMORY USAGE, grows
+//     with the stored data but does not measure memory.
+//   - COMMAND describes only the engine's own commands, without tips and key
+//     specifications. COMMAND DOCS is empty.
+//   - Clients cannot subscribe, so PUBLISH reaches nobody. The engine does not check the
+//     channels of a user or their slots.
+//   - Scripts have no time limit. The engine stops an endless script after a number of
+//     instructions ([Engine.SetMaxInstructions]), and keeps its writes.
+//   - The order of KEYS and SCAN is stable here and random on a server. The same holds
+//     for the members of a set that has more than 512 or has some that are not integers.
+//     CLUSTER KEYSLOT answers even without a cluster.
+//   - XADD of ms-* may fail with other words when the millisecond has no number left.
+//     Redis says that elements are too large or, after some errors, that the ID is too
+//     small.
+//   - Ranges by member may differ over a set whose scores differ. Redis leaves them open.
+//   - collectgarbage("count") and gcinfo report constant memory use. math.random and the
+//     choices of ZRANDMEMBER, SRANDMEMBER and similar commands ([Engine.SetRandomSeed])
+//     start from the same seed in each engine.
 //
-// Scripts run on gopher-lua, and it shows in these places: a script on the left,
+// Scripts run on gopher-lua, which shows in a few places. Each line has a script,
 // then what Redis answers, then what the engine does.
 //
 //	local x x()                                        | attempt to call local 'x' | attempt to call a non-function
@@ -154,21 +155,21 @@
 //
 // In general:
 //
-//   - Scripts that Lua 5.1 does not compile are refused in its words. Errors
-//     raised by the Lua machine itself have gopher-lua's. Their lines are right,
-//     but in a statement of several lines it may be another one of these.
-//   - A function that needs more than 200 registers, of which Lua 5.1 has 250, is
-//     refused, as is one that jumps and has more than 131,071 instructions, and a
-//     constructor whose keys could be those of its items from the fiftieth on.
-//   - The length of a table with holes may differ, and so does the order of pairs,
-//     which shows in the objects of cjson and the maps of cmsgpack.
+//   - A script that Lua 5.1 does not compile is refused in the words of Lua 5.1. Errors
+//     of the Lua machine itself have the words of gopher-lua. Their line numbers are
+//     right, but may name another line of the same statement.
+//   - The engine refuses a function that needs more than 200 registers (Lua 5.1 allows
+//     250), one that jumps and has more than 131,071 instructions, and a constructor
+//     with keys that could be those of its items from the fiftieth on.
+//   - The length of a table with holes may differ. So does the order of pairs, which
+//     also shows in the objects of cjson and the maps of cmsgpack.
 //   - A table takes memory for all indexes up to its highest, below 67,108,864.
-//   - A closure made in a function that has overflowed the stack, and kept after
-//     the error has been caught, finds nil in that function's variables.
-//   - A zero loses its sign in an addition, a subtraction, and where it is
-//     multiplied with, or divided by, a positive constant.
-//   - Of 200 calls within each other that C makes, only those of library functions
-//     are refused; metamethods that call themselves go on to the stack's end.
-//   - A metamethod must be a function, not a table that can be called, and __unm
-//     has its operand once, where Lua 5.1 gives it twice.
+//   - A closure finds nil in the variables of its outer function if that function
+//     overflowed the stack and the script caught the error.
+//   - A zero loses its sign in additions and subtractions, and when it is multiplied or
+//     divided by a positive constant.
+//   - The limit of 200 nested C calls applies only to library functions. Metamethods
+//     that call themselves go on until the stack overflows.
+//   - A metamethod must be a function, not a callable table. __unm gets its operand
+//     once; Lua 5.1 passes it twice.
 package luatest
