@@ -12,8 +12,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Client returns a go-redis client of the engine, over pipes in memory. The
-// caller closes it; once the engine is closed, its commands fail.
+// Client returns a go-redis client that is connected to the engine through in-memory
+// pipes. The caller must close it. Its commands fail after the engine is closed.
 func (e *Engine) Client() *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr:            "luatest",
@@ -26,9 +26,9 @@ func (e *Engine) Client() *redis.Client {
 	})
 }
 
-// Listen lets clients of any language connect, by RESP2, and returns the address
-// where they can: address itself, or where its port is 0 one that is free, as in
-// Listen("127.0.0.1:0"). There is no password. Close ends it.
+// Listen accepts clients in any language over RESP2 and returns the address where they
+// connect. If the port is 0, as in Listen("127.0.0.1:0"), Listen chooses a free one.
+// There is no password. Close ends it.
 func (e *Engine) Listen(address string) (string, error) {
 	listener, err := net.Listen("tcp", address)
 	if err != nil {

@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// SetRandomSeed sets the seed of the choices that ZRANDMEMBER, HRANDFIELD, SRANDMEMBER,
-// SPOP and RANDOMKEY make. A new engine has the seed 0, and the same commands choose the
-// same each time that they run. A clone goes on as its original would have.
+// SetRandomSeed sets the seed for the choices of ZRANDMEMBER, HRANDFIELD, SRANDMEMBER,
+// SPOP and RANDOMKEY. A new engine has the seed 0, so the same commands make the same
+// choices in each run. A clone makes the same choices that its original would make next.
 // Scripts seed math.random themselves.
 func (e *Engine) SetRandomSeed(seed uint64) {
 	e.mu.Lock()

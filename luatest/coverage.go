@@ -11,9 +11,8 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// Coverage collects which lines and branches of scripts have run, on the
-// engines that it was given to by [Engine.SetCoverage]. It is safe for
-// concurrent use.
+// Coverage records which lines and branches of scripts have run on the engines that it
+// was passed to with Engine.SetCoverage. It is safe for concurrent use.
 type Coverage struct {
 	mu      sync.Mutex
 	scripts map[string]*covered
@@ -27,7 +26,7 @@ type covered struct {
 	counts []count
 }
 
-// ScriptCoverage says what has run of one script.
+// ScriptCoverage is the coverage of one script.
 type ScriptCoverage struct {
 	SHA1     string
 	File     string // its name, if AddFiles was given it
@@ -36,13 +35,13 @@ type ScriptCoverage struct {
 	Branches []BranchCount // by line
 }
 
-// LineCount says how often the first statement of a line has run.
+// LineCount reports how often the first statement of a line has run.
 type LineCount struct {
 	Line  int
 	Count int
 }
 
-// BranchCount says how often a script went one of the ways that there are.
+// BranchCount reports how often a script took one branch.
 type BranchCount struct {
 	Line int
 	// Branch is what decides, a condition or an operand of one in the script's
@@ -52,17 +51,17 @@ type BranchCount struct {
 	Count  int
 }
 
-// NewCoverage returns a Coverage of nothing.
+// NewCoverage returns an empty Coverage.
 func NewCoverage() *Coverage {
 	return &Coverage{scripts: map[string]*covered{}}
 }
 
-// SetCoverage makes the engine report to c what it runs of each script; nil
-// ends that. A script runs no differently for it, but several times as long.
+// SetCoverage makes the engine report to c which parts of each script run. A nil c ends
+// that. Scripts behave the same but take several times as long.
 //
-// Branches are counted of all that decides: of conditions, each operand of and
-// and or in them; comparisons, and what stands before an and or an or, wherever
-// they are; the loops of for, which may be skipped; and functions.
+// The engine counts the branches of conditions, with each operand of and and or in them;
+// of comparisons and the left operands of and and or anywhere; of for loops, which may be
+// skipped; and of functions.
 func (e *Engine) SetCoverage(c *Coverage) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -71,7 +70,7 @@ func (e *Engine) SetCoverage(c *Coverage) {
 }
 
 // Scripts returns the coverage so far of each script that has run or that AddFiles
-// was given, by file and SHA-1.
+// added, sorted by file and SHA-1.
 func (c *Coverage) Scripts() []ScriptCoverage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -107,9 +106,8 @@ func (s ScriptCoverage) UncoveredBranches() []BranchCount {
 	return branches
 }
 
-// Listing returns the source with the number and the count of each line.
-// Lines that have not run have a "!" and branches that were never taken follow
-// their line.
+// Listing returns the source with the number and count of each line. It marks lines that
+// have not run with "!" and lists branches that were never taken after their line.
 func (s ScriptCoverage) Listing() string {
 	var b strings.Builder
 	lines, uncovered := s.Lines, s.UncoveredBranches()

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// AddFiles has the scripts in these files reported by their names, and also when
-// none of them has run. The patterns are those of [fs.Glob]. A pattern that
-// matches no file is an error, and so is a file that does not compile.
+// AddFiles makes the Coverage report the scripts in these files by name, even if none of
+// them has run. The patterns are those of fs.Glob. AddFiles returns an error for a
+// pattern that matches no file and for a file that does not compile.
 func (c *Coverage) AddFiles(files fs.FS, patterns ...string) error {
 	for _, pattern := range patterns {
 		names, err := fs.Glob(files, pattern)
@@ -46,7 +46,7 @@ func (c *Coverage) addFile(files fs.FS, name string) error {
 	return nil
 }
 
-// Name is the script's file or, without one, its SHA-1.
+// Name returns the script's file or, if it has none, its SHA-1.
 func (s ScriptCoverage) Name() string {
 	if s.File != "" {
 		return s.File
@@ -54,7 +54,8 @@ func (s ScriptCoverage) Name() string {
 	return s.SHA1
 }
 
-// Percent is how much of a script has run: its lines and branches, taken together.
+// Percent returns the share of the script's lines and branches, taken together, that
+// have run.
 func (s ScriptCoverage) Percent() float64 {
 	all := len(s.Lines) + len(s.Branches)
 	if all == 0 {
@@ -63,8 +64,8 @@ func (s ScriptCoverage) Percent() float64 {
 	return 100 * float64(all-len(s.UncoveredLines())-len(s.UncoveredBranches())) / float64(all)
 }
 
-// Require fails the test for each script of which less than so much has run, by
-// Percent, and says what has not. It fails too when no script has run at all.
+// Require fails the test for each script whose Percent is below percent, and lists what
+// has not run. It also fails if no script has run at all.
 func (c *Coverage) Require(t TB, percent float64) {
 	t.Helper()
 	scripts := c.Scripts()
@@ -85,8 +86,8 @@ func (c *Coverage) Require(t TB, percent float64) {
 	}
 }
 
-// WriteLCOV writes what has run in the form that lcov and genhtml read, as do most
-// services that show coverage.
+// WriteLCOV writes the coverage in the format of lcov and genhtml, which most coverage
+// services also read.
 func (c *Coverage) WriteLCOV(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range c.Scripts() {

@@ -15,17 +15,17 @@ import (
 // Status is a simple-string reply, such as OK.
 type Status string
 
-// Error is an error reply: its text, without the leading '-'.
+// Error is the text of an error reply, without the leading '-'.
 type Error string
 
 // Error returns the text of the reply.
 func (e Error) Error() string { return string(e) }
 
-// RedisError makes an Error a redis.Error of go-redis, as
-// redis.HasErrorPrefix and redis.IsOOMError look for one.
+// RedisError makes Error a redis.Error, so redis.HasErrorPrefix and redis.IsOOMError
+// recognise it.
 func (e Error) RedisError() {}
 
-// Call is one command that an Engine was given.
+// Call is one command that an Engine received.
 type Call struct {
 	Script string   // SHA-1 of the script that called, "" when a client did
 	Args   []string // the command's name, as it was spelled, and its arguments
@@ -45,8 +45,8 @@ func (c Call) Keys() []string {
 // traceLimit bounds what a long-lived Engine keeps of its trace.
 const traceLimit = 1 << 16
 
-// Engine is one in-memory Redis with database 0 only. It is safe for
-// concurrent use; commands run one at a time.
+// Engine is an in-memory Redis that has only database 0. It is safe for concurrent use.
+// Commands run one at a time.
 type Engine struct {
 	mu        sync.Mutex
 	keys      *keyspace
@@ -80,8 +80,8 @@ type Engine struct {
 	served sync.WaitGroup
 }
 
-// New returns an empty Engine. Its clock stands at 2024-01-01T00:00:00Z and
-// moves only when SetNow or Advance moves it.
+// New returns an empty Engine. Its clock starts at 2024-01-01T00:00:00Z and moves only
+// when SetNow or Advance moves it.
 func New() *Engine {
 	start := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	return &Engine{
@@ -107,14 +107,14 @@ func (e *Engine) Now() time.Time {
 	return e.keys.now
 }
 
-// SetNow sets the engine's clock. That of a live engine runs on from there.
+// SetNow sets the engine's clock. The clock of a live engine runs on from there.
 func (e *Engine) SetNow(t time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.ahead, e.keys.now = time.Until(t), t
 }
 
-// Advance moves the engine's clock on by d.
+// Advance moves the engine's clock forward by d.
 func (e *Engine) Advance(d time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -122,9 +122,9 @@ func (e *Engine) Advance(d time.Duration) {
 	e.keys.now = e.keys.now.Add(d)
 }
 
-// Trace returns the commands since the last ResetTrace, in order, both those
-// that clients sent and those that scripts called, refused ones included. Of a
-// longer trace it has at least the last 65,536.
+// Trace returns the commands since the last ResetTrace, in order: those from clients and
+// those from scripts, including refused ones. It returns at least the last 65,536 of
+// them.
 func (e *Engine) Trace() []Call {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -135,15 +135,15 @@ func (e *Engine) Trace() []Call {
 	return calls
 }
 
-// ResetTrace forgets the commands so far.
+// ResetTrace clears the trace and the count of instructions.
 func (e *Engine) ResetTrace() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.trace, e.instructions = nil, 0
 }
 
-// Clone returns an independent Engine with the same keyspace, clock, loaded
-// scripts, settings and checks, and with neither connections nor trace.
+// Clone returns an independent Engine with the same keyspace, clock, loaded scripts,
+// settings and checks. It copies neither connections nor the trace.
 func (e *Engine) Clone() *Engine {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -158,17 +158,17 @@ func (e *Engine) Clone() *Engine {
 	return c
 }
 
-// Dump returns the keyspace as text, the same for equal keyspaces: the keys in
-// byte order, each with its type, its value and the millisecond at which it
-// expires. Keys that have expired are left out.
+// Dump returns the keyspace as text, which is the same for equal keyspaces. It lists the
+// live keys in byte order, each with its type, its value and the millisecond at which it
+// expires.
 func (e *Engine) Dump() string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.keys.dump()
 }
 
-// Close ends listening and every connection, and waits for the goroutines that served them.
-// Do goes on working; the clients do not.
+// Close stops listening, closes every connection and waits for their goroutines to end.
+// Do still works after that; clients do not.
 func (e *Engine) Close() error {
 	e.connMu.Lock()
 	e.closed = true

@@ -25,19 +25,19 @@ type fault struct {
 	reply Error
 }
 
-// SetMemoryFull makes the engine behave, or stop behaving, as if used memory
-// had passed maxmemory under the noeviction policy. Commands that may need
-// memory are refused, in a script those before its first write: from then on
-// Redis lets a script finish.
+// SetMemoryFull makes the engine act, or stop acting, as if used memory had passed
+// maxmemory under the noeviction policy. It then refuses commands that may need memory.
+// In a script it refuses them only before the first write, since Redis lets a script
+// finish after that.
 func (e *Engine) SetMemoryFull(full bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gate.memoryFull = full
 }
 
-// SetReplica makes the engine a read-only replica, or a master again. A
-// replica refuses writes, hides what has expired and, as its master alone may
-// delete, goes on counting it in DBSIZE.
+// SetReplica makes the engine a read-only replica, or a master again. A replica refuses
+// writes and hides expired keys. It still counts them in DBSIZE, since only its master may
+// delete them.
 func (e *Engine) SetReplica(replica bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -45,20 +45,20 @@ func (e *Engine) SetReplica(replica bool) {
 	e.keys.keepExpired = replica
 }
 
-// SetCluster makes the engine a Redis Cluster, or a single server again. The
-// keys of one command must be in one hash slot, those of EVALSHA too. A script
-// can reach the slot of its KEYS, or of the first key that it uses if it has
-// none, and no other: as if each slot were on a node of its own.
+// SetCluster makes the engine a Redis Cluster, or a single server again. The keys of one
+// command must lie in one hash slot, also for EVALSHA. A script can use only the slot of
+// its KEYS or, without KEYS, of the first key that it uses, as if each slot were on its
+// own node.
 func (e *Engine) SetCluster(cluster bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gate.cluster = cluster
 }
 
-// SetDeclaredKeysOnly makes calls of scripts fail, or no longer fail, when
-// they use a key that is not in KEYS. Redis lets them pass on the server that
-// has the key; its documentation forbids them, and other servers refuse them.
-// Commands that name no key, such as SCAN, are not affected.
+// SetDeclaredKeysOnly makes calls of scripts fail, or no longer fail, if they use a key
+// that is not in KEYS. Redis allows such calls if the server has the key, but its
+// documentation forbids them and other servers refuse them. Commands that name no key,
+// such as SCAN, are not affected.
 func (e *Engine) SetDeclaredKeysOnly(only bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -87,21 +87,21 @@ func (e *Engine) SetUser(rules string) error {
 	return nil
 }
 
-// FailCall makes the n-th call of redis.call or redis.pcall in the next run of
-// a script fail with reply, such as "WRONGTYPE not a list", instead of being
-// made. The first call is 1. A run that makes fewer calls is not affected, and
-// the one after it is not either; n < 1 takes back what was asked for. A call
-// that would have been refused anyway keeps its own error.
+// FailCall makes the n-th call of redis.call or redis.pcall in the next run of a script
+// fail with reply, such as "WRONGTYPE not a list". The first call is 1. The command is
+// not executed. A run with fewer calls is not affected, and neither are later runs. If n
+// < 1, FailCall cancels an earlier request. A call that would be refused anyway keeps
+// its own error.
 func (e *Engine) FailCall(n int, reply Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gate.fault = fault{n, Error(oneLine(string(reply)))}
 }
 
-// SetCallBudget makes every run of a script fail that makes more than n calls
-// of redis.call and redis.pcall. The call too many is not made, and raises an
-// error; the reply is that error even if the script catches it. n < 1 is no
-// limit, which is what a new engine has.
+// SetCallBudget makes a run of a script fail if it calls redis.call and redis.pcall more
+// than n times. The first call over the budget is not made and raises an error, which
+// becomes the reply even if the script catches it. If n < 1 there is no limit, which is
+// the default.
 func (e *Engine) SetCallBudget(n int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

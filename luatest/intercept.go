@@ -1,12 +1,12 @@
 package luatest
 
-// Intercept has f called before each command, of clients and of scripts, whether
-// or not it would be refused. An Error other than "" is the reply, and the command
-// is not made: a script gets it as it gets an error of Redis. nil ends that.
+// Intercept makes the engine call f before each command of clients and scripts, even one
+// that will be refused. If f returns an Error other than "", the command is not made and
+// the Error is its reply; a script gets it like any error of Redis. A nil f ends that.
 //
-// Before a client's command f may wait, which holds up that connection alone, and
-// may call the Engine. Before a command of a script it holds up all, as a slow
-// script does, and must not call the Engine.
+// Before a client's command f may wait, which delays only that connection, and may call
+// the Engine. Before a script's command f delays all clients, as a slow script does, and
+// must not call the Engine.
 func (e *Engine) Intercept(f func(Call) Error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -2,11 +2,11 @@ package luatest
 
 import "time"
 
-// Live returns an empty Engine for programs that run: a demo, a service without a
-// server. It differs from one of New in three ways. Its clock is the machine's, and
-// runs on by itself; SetNow and Advance move it from there. It keeps no trace. And
-// it forgets what has expired, as a server does, also what nobody asks for again:
-// it holds what lives, and at most about as much that does not.
+// Live returns an empty Engine for programs other than tests, such as a demo or a
+// service without a server. It differs from New in three ways. Its clock is the
+// machine's and runs on by itself; SetNow and Advance shift it. It keeps no trace. It
+// drops expired keys even if nobody asks for them again, as a server does: it holds at
+// most about as many expired keys as live ones.
 func Live() *Engine {
 	e := New()
 	e.live = true

@@ -12,21 +12,20 @@ import (
 // a script that means to return soon takes.
 const defaultMaxInstructions = 20_000_000
 
-// SetMaxInstructions sets how many instructions of the Lua machine one run of a
-// script may take; 0 is the default, 20 million. A script that takes more is
-// ended with an error, even where it catches errors, so that one that never
-// ends cannot hang a test. What it has written by then stays.
+// SetMaxInstructions sets how many instructions of the Lua machine one run of a script
+// may take. 0 sets the default of 20 million. A script that takes more ends with an
+// error that it cannot catch, so an endless script cannot hang a test. Its earlier
+// writes stay.
 func (e *Engine) SetMaxInstructions(n int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.maxInstructions = n
 }
 
-// Instructions returns how many instructions of the Lua machine scripts have
-// taken since the last ResetTrace. The number depends on the script, its
-// arguments and the keyspace alone, and so is one to compare: a change that
-// makes a script do twice the work doubles it. Coverage and the portability
-// check add instructions of their own.
+// Instructions returns how many instructions of the Lua machine scripts have run since
+// the last ResetTrace. The number depends only on the script, its arguments and the
+// keyspace, so tests can compare it: if a change makes a script do twice the work, the
+// number doubles. Coverage and the portability check add instructions of their own.
 func (e *Engine) Instructions() int64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()

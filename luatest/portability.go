@@ -9,7 +9,8 @@ import (
 	"github.com/yuin/gopher-lua/ast"
 )
 
-// Target is where else, beside a Redis on Linux, a script is to do the same.
+// Target is a set of environments, besides Redis on Linux, where a script must behave
+// the same.
 type Target uint8
 
 const (

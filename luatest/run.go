@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// TB is what a helper needs of a testing.TB. So a program that is no test can use
-// this package without that one.
+// TB is the part of testing.TB that the helpers need. It lets programs other than tests
+// use this package without importing testing.
 type TB interface {
 	Helper()
 	Errorf(format string, args ...any)
 }
 
-// Run runs a script as EVAL does, and counts the keys itself. It returns the reply
-// as Do does, an Error of the script too. An argument is text as go-redis would
-// send it: a string, a []byte, a number or a bool; Run panics at anything else.
+// Run runs a script like EVAL and counts the keys itself. It returns the reply as Do
+// does, including an Error of the script. An argument may be a string, a []byte, a
+// number or a bool, and becomes text as in go-redis. Run panics for any other type.
 func (e *Engine) Run(script string, keys []string, args ...any) any {
 	command := append([]string{"EVAL", script, strconv.Itoa(len(keys))}, keys...)
 	for _, arg := range args {
@@ -45,8 +45,8 @@ func argumentText(arg any) string {
 	panic(fmt.Sprintf("luatest: an argument of type %T", arg))
 }
 
-// Expect runs a script as Run does, and fails the test when the reply, as Text
-// writes it, is another than want.
+// Expect runs a script like Run and fails the test unless the reply, as Text formats it,
+// is want.
 func (e *Engine) Expect(t TB, want, script string, keys []string, args ...any) {
 	t.Helper()
 	if got := Text(e.Run(script, keys, args...)); got != want {
@@ -54,9 +54,8 @@ func (e *Engine) Expect(t TB, want, script string, keys []string, args ...any) {
 	}
 }
 
-// Text writes a reply of Do, or of a script, in one line: nil, 10, "text" in
-// quotes as Go has them, a status such as OK and an error as they are, and the
-// items of an array in brackets, [1 "a" nil].
+// Text formats a reply of Do or Run in one line: nil, 10, "text" quoted as in Go, a
+// status such as OK or an error as it is, and an array in brackets, such as [1 "a" nil].
 func Text(reply any) string {
 	switch reply := reply.(type) {
 	case nil:

@@ -2,8 +2,8 @@ package luatest
 
 import "strings"
 
-// Slot returns the cluster hash slot of key: the CRC16 of its hash tag, or of
-// all of it when it has none, modulo 16384.
+// Slot returns the cluster hash slot of key: the CRC16 of its hash tag, or of the whole
+// key if it has none, modulo 16384.
 func Slot(key string) int {
 	if _, after, found := strings.Cut(key, "{"); found {
 		if tag, _, closed := strings.Cut(after, "}"); closed && tag != "" {
