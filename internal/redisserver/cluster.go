@@ -76,14 +76,18 @@ func (c *Cluster) start() (*Server, error) {
 	return node, err
 }
 
-// cli runs redis-cli, the cluster's own tool.
+// cli runs the server's redis-cli, the cluster's own tool.
 func (c *Cluster) cli(args ...string) error {
+	path, err := c.program.cli()
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*clusterPatience)
 	defer cancel()
-	output, err := exec.CommandContext(ctx, "redis-cli", args...).CombinedOutput()
+	output, err := exec.CommandContext(ctx, path, args...).CombinedOutput()
 	if err != nil {
 		const enough = 2_000 // a line a slot comes before what went wrong
-		return fmt.Errorf("redis-cli %s: %w\n%s", strings.Join(args, " "), err, output[max(0, len(output)-enough):])
+		return fmt.Errorf("%s %s: %w\n%s", path, strings.Join(args, " "), err, output[max(0, len(output)-enough):])
 	}
 	return nil
 }

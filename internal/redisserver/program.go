@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"testing"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -27,6 +29,33 @@ type Program struct {
 
 // String returns the name and the version: redis-7.0.15.
 func (p Program) String() string { return p.Name + "-" + p.Version }
+
+// cli is the redis-cli or valkey-cli beside the server: one of another version
+// may say other things. Without one it is the redis-cli on the PATH.
+func (p Program) cli() (string, error) {
+	beside := filepath.Join(filepath.Dir(p.Path), p.Name+"-cli")
+	if path, err := exec.LookPath(beside); err == nil {
+		return filepath.Abs(path)
+	}
+	return exec.LookPath("redis-cli")
+}
+
+// Test runs a subtest named by the program, whose own cli is the redis-cli on
+// the PATH meanwhile.
+func (p Program) Test(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(p.String(), func(t *testing.T) {
+		// A machine without any may still run what needs none.
+		if cli, err := p.cli(); err == nil {
+			bin := t.TempDir()
+			if err := os.Symlink(cli, filepath.Join(bin, "redis-cli")); err != nil {
+				t.Fatal(err)
+			}
+			t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		}
+		test(t)
+	})
+}
 
 // Before reports whether p is a Redis of an earlier version. Valkey, which
 // began as Redis 7.2, is before none.

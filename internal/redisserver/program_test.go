@@ -1,6 +1,11 @@
 package redisserver
 
-import "testing"
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
 
 func TestBefore(t *testing.T) {
 	for _, test := range []struct {
@@ -23,4 +28,20 @@ func TestBefore(t *testing.T) {
 			t.Errorf("%s is before 7.2: %t", p, got)
 		}
 	}
+}
+
+// TestCLI has a server bring the cli that lies beside it.
+func TestCLI(t *testing.T) {
+	dir := t.TempDir()
+	const cli = "#!/bin/sh\necho the one beside\n"
+	if err := os.WriteFile(filepath.Join(dir, "valkey-cli"), []byte(cli), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	program := Program{Path: filepath.Join(dir, "valkey-server"), Name: "valkey", Version: "9.1.0"}
+	program.Test(t, func(t *testing.T) {
+		output, err := exec.Command("redis-cli").CombinedOutput()
+		if string(output) != "the one beside\n" {
+			t.Errorf("redis-cli is another one: %s, %v", output, err)
+		}
+	})
 }

@@ -67,7 +67,7 @@ func EachProgram(t *testing.T, test func(t *testing.T, p Program)) {
 		t.Fatal(err)
 	}
 	for _, program := range programs {
-		t.Run(program.String(), func(t *testing.T) { test(t, program) })
+		program.Test(t, func(t *testing.T) { test(t, program) })
 	}
 }
 

@@ -154,12 +154,14 @@ func onOneServer(t *testing.T, test func(t *testing.T, b *backend.Backend), opti
 		if program.Before(7, 0) {
 			continue
 		}
-		server, err := program.Run(options...)
-		backend.Must(t, err)
-		t.Cleanup(server.Close)
-		b := &backend.Backend{Client: server.Client(t), Server: server}
-		test(t, b)
-		b.CheckInvariant(t)
+		program.Test(t, func(t *testing.T) {
+			server, err := program.Run(options...)
+			backend.Must(t, err)
+			t.Cleanup(server.Close)
+			b := &backend.Backend{Client: server.Client(t), Server: server}
+			test(t, b)
+			b.CheckInvariant(t)
+		})
 		return
 	}
 	t.Skipf("no server of Redis 7.0 or later: %v", err)

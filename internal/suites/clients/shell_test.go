@@ -335,18 +335,15 @@ func TestShellTLS(t *testing.T) {
 	_, port, err := net.SplitHostPort(addr)
 	backend.Must(t, err)
 	backend.Must(t, listener.Close())
-	for _, interpreter := range interpreters[:1] { // what differs here is redis-cli
-		program, err := redisserver.Programs()
-		if err != nil {
-			t.Skip(err)
-		}
-		server, err := program[0].Run("--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
+	// What differs here is redis-cli, and no shell.
+	redisserver.EachProgram(t, func(t *testing.T, program redisserver.Program) {
+		server, err := program.Run("--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
 			"--tls-ca-cert-file", certificate, "--tls-auth-clients", "yes")
 		if err != nil {
 			t.Skipf("no server with TLS: %v", err)
 		}
 		defer server.Close()
-		script := shellScript{interpreter, []string{"PATH=" + os.Getenv("PATH")}}
+		script := shellScript{interpreters[0], []string{"PATH=" + os.Getenv("PATH")}}
 		files := []string{"WILDKEY_TLS_CA=" + certificate, "WILDKEY_TLS_CERT=" + certificate, "WILDKEY_TLS_KEY=" + key}
 		for _, host := range []string{"127.0.0.1", "localhost"} {
 			safe := script.with("REDIS_URL=rediss://" + host + ":" + port + "/1")
@@ -357,7 +354,7 @@ func TestShellTLS(t *testing.T) {
 			plain := script.with("REDIS_URL=redis://" + host + ":" + port + "/1")
 			plain.with(files...).run(t, "", "get", "a").want(t, 3, "no TLS where the server wants it")
 		}
-	}
+	})
 }
 
 // writeCertificate writes one that is signed by itself, and its key.
