@@ -87,3 +87,40 @@ func must(t testing.TB, client *redis.Client, args ...any) any {
 	}
 	return reply
 }
+
+// BeginAtomicMove has the slot of a key moved by the servers themselves, which
+// change its owner once all of it has arrived, and returns a function that
+// reports whether they are still at it. It skips the test of servers that cannot.
+func (c *Cluster) BeginAtomicMove(t testing.TB, key string, to *Server) (moving func() bool) {
+	t.Helper()
+	owner, err := c.Owner(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from, into := owner.Client(t), to.Client(t)
+	has := func(subcommand string) bool {
+		return must(t, from, "COMMAND", "INFO", "cluster|"+subcommand).([]any)[0] != nil
+	}
+	slot := from.ClusterKeySlot(context.Background(), key).Val()
+	var moves func() any
+	switch {
+	case has("migrateslots"): // Valkey
+		must(t, from, "CLUSTER", "MIGRATESLOTS", "SLOTSRANGE", slot, slot, "NODE", must(t, into, "CLUSTER", "MYID"))
+		moves = func() any { return must(t, from, "CLUSTER", "GETSLOTMIGRATIONS") }
+	case has("migration"): // Redis
+		must(t, into, "CLUSTER", "MIGRATION", "IMPORT", slot, slot)
+		moves = func() any { return must(t, into, "CLUSTER", "MIGRATION", "STATUS", "ALL") }
+	default:
+		t.Skipf("%s cannot move a slot atomically", c.program)
+	}
+	return func() bool {
+		move := moves().([]any)[0].(map[any]any)
+		switch move["state"] {
+		case "success", "completed":
+			return false
+		case "failed", "cancelled", "canceled":
+			t.Fatalf("the move ended so: %v", move)
+		}
+		return true
+	}
+}

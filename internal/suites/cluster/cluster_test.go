@@ -576,6 +576,58 @@ func testSlotMovesToANewNode(t *testing.T, c *redisserver.Cluster) {
 	}
 }
 
+// TestSlotMovesAtomically: where the servers move a slot as a whole, every verb
+// works meanwhile and finds all.
+func TestSlotMovesAtomically(t *testing.T) {
+	const records = 300
+	redisserver.EachCluster(t, 3, 0, func(t *testing.T, c *redisserver.Cluster) {
+		client := c.Client(t, nil)
+		cache := backend.Cache(t, client, wildkey.Options{})
+		var want []string
+		for n := range records {
+			key := fmt.Sprintf("%03d", n)
+			backend.Must(t, cache.Put(ctx, backend.Rec(wildkey.K(key), "v")))
+			want = append(want, key+"=v")
+		}
+		target := otherMaster(t, c, "{test}")
+		moving := c.BeginAtomicMove(t, "{test}", target)
+		during := 0
+		for round := 0; moving(); round++ {
+			key := wildkey.K("new", round)
+			for _, verb := range []struct {
+				name string
+				call func() (int, error)
+				want int
+			}{
+				{"Put", func() (int, error) { return 1, cache.Put(ctx, backend.Rec(key, "v")) }, 1},
+				{"Count", func() (int, error) { return cache.Count(ctx, everything) }, records + 1},
+				{"TouchMatch", func() (int, error) { return cache.TouchMatch(ctx, time.Hour, everything) }, records + 1},
+				{"DeleteMatch", func() (int, error) { return cache.DeleteMatch(ctx, wildkey.MustParsePattern("new:*")) }, 1},
+				{"Reindex", func() (int, error) { return admin.Reindex(ctx, client, cache.Layout()) }, records},
+			} {
+				n, err := verb.call()
+				if verb.name == "Reindex" && isMoving(err) && !moving() {
+					continue // it was between two calls when the slot changed its owner
+				}
+				if n != verb.want || err != nil {
+					t.Errorf("round %d, %s: %d, %v, want %d", round, verb.name, n, err, verb.want)
+				}
+				if moving() {
+					during++
+				}
+			}
+			wantMany(t, cache, want)
+		}
+		if during == 0 {
+			t.Error("the slot has moved before any call")
+		}
+		if owner, err := c.Owner("{test}"); owner != target || err != nil {
+			t.Errorf("the slot is at %s, %v", owner.Addr, err)
+		}
+		wantMany(t, cache, want)
+	}, "--rdb-key-save-delay", "10000") // microseconds: the move takes three seconds
+}
+
 func flushAll(t *testing.T, client *redis.ClusterClient) {
 	t.Helper()
 	backend.Must(t, client.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
