@@ -201,7 +201,7 @@ class FetchTest(ServerTest):
         self.assertEqual(fetcher.get(KEY, lambda: "v"), b"v")
         self.assertEqual((fetcher.stats().unleased, fetcher.stats().stored), (1, 0))
         self.assertEqual(self.cache().count("**"), 0)
-        with self.assertRaises(redis.ReadOnlyError):
+        with self.assertRaisesRegex(redis.ResponseError, "read only replica"):
             fetcher.delete(KEY)
 
     def test_waits_out_the_move_of_a_slot(self):

@@ -51,7 +51,7 @@ var otherClients = []otherClient{
 	},
 	{
 		"node",
-		[]string{"node", "--input-type=module", "-e", "await import('./clients/node/wildkey.js')"},
+		[]string{"node", "-e", "require.resolve('redis', { paths: ['./clients/node'] })"},
 		[]string{"node", "clients/node/conformance.js"},
 	},
 	{
@@ -142,29 +142,23 @@ func (c otherClient) interpret(b *backend.Backend, code string) (string, error) 
 	return string(output), err
 }
 
-// onOneServer runs a test on the first server that has EVALSHA_RO. How servers
-// differ is for the tests in Go, which are quicker.
+// onOneServer runs a test on the first server. How servers differ is for the
+// tests in Go, which are quicker.
 func onOneServer(t *testing.T, test func(t *testing.T, b *backend.Backend), options ...string) {
 	t.Helper()
 	programs, err := redisserver.Programs()
-	if err != nil && os.Getenv(redisserver.RequireEnv)+os.Getenv(redisserver.ServersEnv) != "" {
-		t.Fatal(err)
-	}
-	for _, program := range programs {
-		if program.Before(7, 0) {
-			continue
-		}
-		program.Test(t, func(t *testing.T) {
-			server, err := program.Run(options...)
-			backend.Must(t, err)
-			t.Cleanup(server.Close)
-			b := &backend.Backend{Client: server.Client(t), Server: server}
-			test(t, b)
-			b.CheckInvariant(t)
-		})
+	if err != nil {
+		redisserver.EachProgram(t, nil) // says so
 		return
 	}
-	t.Skipf("no server of Redis 7.0 or later: %v", err)
+	programs[0].Test(t, func(t *testing.T) {
+		server, err := programs[0].Run(options...)
+		backend.Must(t, err)
+		t.Cleanup(server.Close)
+		b := &backend.Backend{Client: server.Client(t), Server: server}
+		test(t, b)
+		b.CheckInvariant(t)
+	})
 }
 
 // onOtherClients runs a test for the client of each other language, on a
@@ -182,6 +176,9 @@ func onOtherClients(t *testing.T, test func(t *testing.T, b *backend.Backend, c 
 // TestClientsPassVectors has each client's runner check all vectors.
 func TestClientsPassVectors(t *testing.T) {
 	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
+		if b.Server.Program.Before(7, 0) {
+			t.Skip("the vectors' errors are in the words of Redis 7.0")
+		}
 		c.run(t, b, "", "vectors", module.Path(vectorsPath))
 		for _, script := range wildkey.Scripts() {
 			if loaded, err := b.Client.ScriptExists(ctx, script.SHA1).Result(); err != nil || !loaded[0] {
@@ -703,6 +700,10 @@ func TestClientsPreloaded(t *testing.T) {
 // does, lacks EVALSHA_RO. In a client that several calls share, one has found
 // that out when others, which also sent EVALSHA_RO, are still to be told.
 func TestClientsWithoutEvalshaRO(t *testing.T) {
+	var without []string
+	if programs, err := redisserver.Programs(); err == nil && !programs[0].Before(7, 0) {
+		without = []string{"--rename-command", "EVALSHA_RO", ""}
+	}
 	onOtherClients(t, func(t *testing.T, b *backend.Backend, c otherClient) {
 		got := c.run(t, b, "put a never * v\nmatch **\n", "lines", "test", "1")
 		expectLines(t, "ok\na=v\nend\n", got)
@@ -741,7 +742,7 @@ client.destroy()
 		if got, err := c.interpret(b, code); err != nil || got != "1\n1\n" {
 			t.Errorf("two calls at once: %v\n%s", err, got)
 		}
-	}, "--rename-command", "EVALSHA_RO", "")
+	}, without...)
 }
 
 // TestClientsRefuseHalfCharacters expects that text which has no UTF-8, as a

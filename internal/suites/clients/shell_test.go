@@ -182,7 +182,8 @@ func TestShellNeverWorksElsewhere(t *testing.T) {
 		}
 		for _, line := range strings.Split(b.Client.Info(ctx, "commandstats").Val(), "\n") {
 			name, _, _ := strings.Cut(strings.TrimPrefix(line, "cmdstat_"), ":")
-			known := []string{"", "ping", "auth", "select", "info", "config|resetstat", "command|docs"}
+			// 6.2 counts no subcommands.
+			known := []string{"", "ping", "auth", "select", "info", "config|resetstat", "config", "command|docs", "command"}
 			if !strings.HasPrefix(line, "#") && !slices.Contains(known, strings.TrimSpace(name)) {
 				t.Errorf("sent although the connection was refused: %s", line)
 			}
@@ -340,7 +341,8 @@ func TestShellTLS(t *testing.T) {
 		server, err := program.Run("--tls-port", port, "--tls-cert-file", certificate, "--tls-key-file", key,
 			"--tls-ca-cert-file", certificate, "--tls-auth-clients", "yes")
 		if err != nil {
-			t.Skipf("no server with TLS: %v", err)
+			t.Log(err)
+			t.Skip("this server was built without TLS")
 		}
 		defer server.Close()
 		script := shellScript{interpreters[0], []string{"PATH=" + os.Getenv("PATH")}}
