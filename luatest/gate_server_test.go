@@ -21,7 +21,7 @@ import (
 // gate has.
 func onRedis70(t *testing.T, test func(t *testing.T, s *redisserver.Server, admin *redis.Client), options ...string) {
 	redisserver.Each(t, func(t *testing.T, s *redisserver.Server) {
-		if !strings.HasPrefix(s.Program.String(), "redis-7.0.") {
+		if s.Program.Minor() != "redis-7.0" {
 			t.Skip("the gate has the words of Redis 7.0")
 		}
 		test(t, s, s.Client(t))

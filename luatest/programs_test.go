@@ -27,7 +27,7 @@ const (
 // TestProgramsAgainstServer compares what random Lua programs return. One that
 // differs is shrunk.
 func TestProgramsAgainstServer(t *testing.T) {
-	onServers(t, func(t *testing.T, pair *differ.Pair) {
+	onServersOf70(t, func(t *testing.T, pair *differ.Pair) {
 		seed := *programSeed
 		if seed == 0 {
 			seed = uint64(time.Now().UnixNano())

@@ -74,6 +74,9 @@ func TestTransactions(t *testing.T) {
 		return replies
 	}
 	redisserver.Each(t, func(t *testing.T, server *redisserver.Server) {
+		if server.Program.Minor() != "redis-7.0" {
+			t.Skip("the engine is a Redis 7.0")
+		}
 		for _, sequence := range transactions {
 			engine := luatest.New()
 			client := engine.Client()

@@ -2,68 +2,13 @@ package differ
 
 import (
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
 
-// The engine is a Redis 7.0. Here stands how other versions truly differ from
-// that, each difference as narrow as it can be said; all else must be the same.
-
-// Refusal returns how the error begins with which a server refuses a command
-// that Redis 7.0 takes, or refuses with other words; mostly it is empty.
-func Refusal(program redisserver.Program, args []string) string {
-	name := strings.ToLower(args[0])
-	if !program.Before(7, 2) && (name == "zrank" || name == "zrevrank") && len(args) == 4 && args[3] != "WITHSCORE" {
-		return "-ERR syntax error" // an option, where 7.0 takes none
-	}
-	if !program.Before(7, 0) {
-		return ""
-	}
-	switch {
-	case slices.Contains(since70, name):
-		return "-ERR unknown command `" + args[0] + "`"
-	case slices.Contains([]string{"expire", "pexpire", "expireat", "pexpireat", "xsetid"}, name) && len(args) > 3:
-		return "-ERR wrong number of arguments for '" + name + "' command"
-	}
-	return ""
-}
-
-// since70 are commands that no earlier Redis has.
-var since70 = []string{
-	"blmpop", "bzmpop", "eval_ro", "evalsha_ro", "expiretime", "lmpop", "pexpiretime", "sintercard", "spublish",
-	"zintercard", "zmpop",
-}
-
-// Incomparable reports a command that a server and Redis 7.0 take otherwise:
-// 6.2 lets the least number overflow, and has no SET with both NX and GET, nor
-// an XADD that makes up half an ID. 7.2 does other things with the least number,
-// has other words for an XREAD with more keys than IDs, and has XSETID look at
-// what was deleted, which 6.2 has look at its key first.
-func Incomparable(program redisserver.Program, args []string) bool {
-	has := func(option string) bool {
-		return slices.ContainsFunc(args[1:], func(arg string) bool { return strings.EqualFold(arg, option) })
-	}
-	before70, since72 := program.Before(7, 0), !program.Before(7, 2)
-	switch strings.ToLower(args[0]) {
-	case "decrby":
-		return before70 && has("-9223372036854775808")
-	case "set":
-		return before70 && has("NX") && has("GET")
-	case "xadd":
-		return before70 && slices.ContainsFunc(args, func(arg string) bool { return strings.HasSuffix(arg, "-*") })
-	case "lset", "lpos":
-		return since72 && has("-9223372036854775808")
-	case "xread":
-		at := slices.IndexFunc(args, func(arg string) bool { return strings.EqualFold(arg, "STREAMS") })
-		return since72 && (len(args)-at)%2 == 0
-	case "xsetid":
-		return before70 || since72
-	}
-	return false
-}
+// The engine is a Redis 7.0. Here stands how other versions say the same otherwise.
 
 // raised is how Redis 6.2 begins an error that a script raised.
 const raised = `^-ERR Error running script \(call to f_(\w+)\): (@user_script:\d+): (?:@user_script: \d+: )?`
@@ -103,11 +48,16 @@ func asEngine(program redisserver.Program, engine, server string) string {
 		reply = in70sWords(server)
 	}
 	is70 := program.Before(7, 2) && !program.Before(7, 0)
-	if reply == engine || !is70 && sameNumbers(engine, reply) {
+	if reply == engine || !is70 && sameNumbers(engine, reply) ||
+		program.Name == "valkey" && digest.ReplaceAllString(engine, " script:$1") == reply {
 		return engine
 	}
 	return server
 }
+
+// digest is that of a script in the error that it ended with. Valkey from 9.1 on
+// leaves it out.
+var digest = regexp.MustCompile(` script: [0-9a-f]{40},( on )`)
 
 func in70sWords(reply string) string {
 	lines := strings.Split(reply, "\r\n")

@@ -30,6 +30,12 @@ type Program struct {
 // String returns the name and the version: redis-7.0.15.
 func (p Program) String() string { return p.Name + "-" + p.Version }
 
+// Minor returns the name and the version without its patch: redis-7.0.
+func (p Program) Minor() string {
+	numbers := strings.SplitN(p.Version, ".", 3)
+	return p.Name + "-" + strings.Join(numbers[:min(2, len(numbers))], ".")
+}
+
 // cli is the redis-cli or valkey-cli beside the server: one of another version
 // may say other things. Without one it is the redis-cli on the PATH.
 func (p Program) cli() (string, error) {

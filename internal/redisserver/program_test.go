@@ -30,6 +30,16 @@ func TestBefore(t *testing.T) {
 	}
 }
 
+func TestMinor(t *testing.T) {
+	for version, want := range map[string]string{
+		"7.0.15": "redis-7.0", "7.10": "redis-7.10", "255.255.255": "redis-255.255", "unstable": "redis-unstable",
+	} {
+		if got := (Program{Name: "redis", Version: version}).Minor(); got != want {
+			t.Errorf("%s is of %s, want %s", version, got, want)
+		}
+	}
+}
+
 // TestCLI has a server bring the cli that lies beside it.
 func TestCLI(t *testing.T) {
 	dir := t.TempDir()
