@@ -1,6 +1,6 @@
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo redis-server test test-long cover lint tidy sums generated fuzz soak bench load scale faults dist release
+.PHONY: demo redis-server test test-long cover lint tidy sums generated fuzz soak bench load scale faults versions dist release
 
 # The folders of go.work, one module in each.
 MODULES = $$(go list -m -f '{{.Dir}}')
@@ -91,6 +91,13 @@ soak:
 # What servers are done in real life, what their clients are told and what is found after: a table.
 faults:
 	cd faults && go test -count=1 -timeout 1h -long
+
+# Every test that talks to a server, on each of SERVERS, and the table of docs/versions.md: some 10 minutes a server;
+# for some packages alone PACKAGES='luatest internal/suites/cluster'. Beside a server lies its own redis-cli or valkey-cli.
+SERVERS = $(WILDKEY_SERVERS)
+PACKAGES =
+versions:
+	WILDKEY_SERVERS='$(SERVERS)' go run ./internal/versions $(PACKAGES)
 
 # Side by side with what else people would use, on its own redis-server: some 25 minutes and 5 GB of memory; with
 # BENCH='-scale quick -out /tmp/bench' some 3 minutes.
