@@ -26,11 +26,14 @@ for i = 2, #KEYS do
 end
 
 -- Half of the permissions would leave half a delete. Redis 6.2 cannot tell beforehand. One UNLINK takes all or nothing,
--- but there are several of many records, and one for leases.
+-- but there are several of many records, and one for leases: each is asked about as it is called.
 local may = redis.acl_check_cmd
-for first = 2, may and (#KEYS > 1001 or leases[1] and records[1]) and #KEYS or 0, 1000 do
-  if not may('UNLINK', unpack(KEYS, first, math.min(first + 999, #KEYS))) then
-    return redis.error_reply('NOPERM delete: the user may not call UNLINK')
+local several = #KEYS > 1001 or leases[1] and records[1]
+for _, names in ipairs({ records, leases }) do
+  for first = 1, may and several and #names or 0, 1000 do
+    if not may('UNLINK', unpack(names, first, math.min(first + 999, #names))) then
+      return redis.error_reply('NOPERM delete: the user may not call UNLINK')
+    end
   end
 end
 if may and not may('ZREM', index, '') then return redis.error_reply('NOPERM delete: the user may not call ZREM') end
