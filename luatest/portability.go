@@ -21,13 +21,12 @@ const (
 	Everywhere = Lua54 | GopherLua | Platforms
 )
 
-// SetPortable makes the engine look for what a script does that differs between
-// Redis, with its Lua 5.1, and the targets; 0 ends that. The script runs as it would,
-// but its reply is an error that begins with PORTABILITY and says of all that was
-// found what it was, why, and on which line, each once. Scripts run several times as
-// long.
+// SetPortable makes the engine check scripts for behaviour that differs between Redis,
+// with its Lua 5.1, and the targets. 0 ends that. The script runs as usual, but its reply
+// is an error that begins with PORTABILITY and lists each difference once, with its reason
+// and line. Scripts take several times as long.
 //
-// Looked for are:
+// The engine looks for:
 //
 //   - as text, by .. or tostring or where a function wants a string: numbers of
 //     1e14 and more, fractions, infinities, -0, and what Lua 5.4 writes as 8.0:
