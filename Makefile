@@ -63,9 +63,9 @@ sums:
 # All that is made from the scripts, after a change of one: look at what it rewrites before it is committed.
 generated: sums
 	go test -run 'TestCorpus$$' . -update
-	go test -run 'TestVectors$$' ./internal/suites/clients -update
+	go test -run 'TestVectors$$' ./clients -update
 	go test -run 'TestScriptWork$$' ./internal/suites/scripts -update
-	go test -run 'TestAudit$$' ./internal/suites/audit -update
+	go test -run 'TestAudit$$' ./scripts -update
 
 # Each fuzz target for a while.
 FUZZTIME = 30s

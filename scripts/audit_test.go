@@ -1,6 +1,6 @@
-// Package audit holds scripts/AUDIT.md, which operators read before they run
-// the scripts, against the scripts, their corpus and real servers.
-package audit
+// Package scripts holds AUDIT.md, which operators read before they run the
+// scripts, against the scripts, their corpus and real servers.
+package scripts
 
 import (
 	"bytes"
