@@ -22,7 +22,11 @@ func (e *Engine) Client() *redis.Client {
 		Dialer: func(context.Context, string, string) (net.Conn, error) {
 			return e.connect()
 		},
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+			// Or go-redis asks DNS for the address.
+			EndpointType: maintnotifications.EndpointTypeNone,
+		},
 	})
 }
 

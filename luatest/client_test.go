@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
@@ -36,6 +37,22 @@ func TestClient(t *testing.T) {
 	}
 	if err := client.EvalSha(ctx, "0000000000000000000000000000000000000000", nil).Err(); !redis.HasErrorPrefix(err, "NOSCRIPT") {
 		t.Errorf("EVALSHA: %v", err)
+	}
+}
+
+func TestClientAsksNoDNS(t *testing.T) {
+	resolver := net.DefaultResolver
+	defer func() { net.DefaultResolver = resolver }()
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(_ context.Context, network, address string) (net.Conn, error) {
+		t.Errorf("a DNS server is asked: %s %s", network, address)
+		return nil, errors.New("no DNS")
+	}}
+	e := New()
+	defer e.Close()
+	client := e.Client()
+	defer client.Close()
+	if err := client.Ping(context.Background()).Err(); err != nil {
+		t.Error(err)
 	}
 }
 
