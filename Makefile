@@ -14,21 +14,29 @@ redis-server:
 	@command -v redis-server >/dev/null || sh .ci/install redis-server || \
 		echo "No redis-server: tests against a real server are skipped, only the embedded engine is tested."
 
-# The tests of each package, in some 3 minutes; each starts its own redis-server.
+# What runs for longer than a change can wait for: test-long has it.
+LONG = /internal/suites/|/clients$$|/scripts$$
+
+# The tests of each package, in some 2 minutes; each starts its own redis-server.
 # WILDKEY_SERVERS=/opt/redis-6.2/redis-server:valkey-server has them run on each of these.
+# The comparisons of the engine with a server, …AgainstServer, have one goroutine: -race takes three times as long there
+# and has nothing to say.
 test: redis-server
-	go test -race -timeout 20m $$(go list ./... | grep -v /internal/suites/)
+	go test -race -timeout 20m -skip AgainstServer $$(go list ./... | grep -vE '$(LONG)')
+	go test -timeout 20m -run AgainstServer ./luatest
 	cd bench && go test -race -timeout 20m ./...
 
 # Suites in which several goroutines use a Cache at once.
 CONCURRENT = ./internal/suites/cluster ./internal/suites/fetch ./internal/suites/reference ./internal/suites/writer
 
-# The suites, which run for longer, and the tools, which start many servers. Of one goroutine, -race has nothing to say.
+# The suites, the clients in other languages and the audit of the scripts; then the tools, which start many servers, and
+# more schedules of fetch. Of one goroutine, -race has nothing to say.
 test-long: redis-server
-	go test -race -timeout 20m $(CONCURRENT)
-	go test -timeout 20m $$(go list ./internal/suites/... | grep -v $(CONCURRENT:./%=-e /%$$))
-	cd cmd/wildkey && go test -race -timeout 20m ./...
-	cd faults && go test -race -timeout 20m ./...
+	go test -race -timeout 1h $(CONCURRENT)
+	go test -timeout 1h $$(go list ./... | grep -E '$(LONG)' | grep -v $(CONCURRENT:./%=-e /%$$))
+	go test -race -timeout 1h -run TestExplore ./fetch -explore-schedules 500
+	cd cmd/wildkey && go test -race -timeout 1h ./...
+	cd faults && go test -race -timeout 1h ./...
 	cd internal/suites/miniredis && go test ./...
 	for example in examples/*/; do (cd $$example && go test -race -timeout 20m ./...) || exit 1; done
 

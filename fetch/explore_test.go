@@ -19,7 +19,7 @@ import (
 	"github.com/wildkey/wildkey/luatest"
 )
 
-var enough = flag.Int("explore-schedules", 500, "after how many schedules TestExplore leaves a scenario, once it has tried all of one depth")
+var enough = flag.Int("explore-schedules", 100, "after how many schedules TestExplore leaves a scenario, once it has tried all of one depth")
 
 // world is what the actors of an exploration share: the engine, and the source from
 // which they load. Each call of Redis, each beginning and end of a Load and each pause
