@@ -212,15 +212,8 @@ func (b *bench) raceMisses(ctx context.Context) error {
 // raceHits measures what fetching costs where the record is there. All contenders read
 // the same records of one server.
 func (b *bench) raceHits(ctx context.Context) error {
-	s, err := b.server()
+	s, cache, err := b.filled(ctx)
 	if err != nil {
-		return err
-	}
-	cache, err := newCache(ctx, s.client, namespace)
-	if err != nil {
-		return err
-	}
-	if err := load(ctx, deepKeys(4, 0, b.scale.base), putWildkey(cache)); err != nil {
 		return err
 	}
 	keys := b.keysToGet()
@@ -284,7 +277,7 @@ func (b *bench) raceVoiding(ctx context.Context) error {
 		fill := putWildkey(cache)
 		put, remove := fill, deleteWildkey(cache)
 		if name == nameFetch {
-			put, remove = putFetch(fetcher), deleteFetch(fetcher)
+			put, remove = putRecords(fetcher.Put), deleteFetch(fetcher)
 		}
 		puts = append(puts, writing{name, s, put, fill})
 		deletes = append(deletes, writing{name, s, remove, fill})
@@ -320,16 +313,6 @@ func (b *bench) raceVoiding(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func putFetch(fetcher *fetch.Fetcher) putter {
-	return func(ctx context.Context, keys []wildkey.Key) error {
-		records := make([]wildkey.Record, len(keys))
-		for i, key := range keys {
-			records[i] = wildkey.Record{Key: key, Value: value}
-		}
-		return fetcher.Put(ctx, records...)
-	}
 }
 
 func deleteFetch(fetcher *fetch.Fetcher) putter {

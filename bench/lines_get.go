@@ -12,15 +12,8 @@ import (
 // runGet measures reads by key, of one record and of many. All contenders read
 // the same records of one server; those that take names get them ready made.
 func runGet(ctx context.Context, b *bench) error {
-	s, err := b.server()
+	s, cache, err := b.filled(ctx)
 	if err != nil {
-		return err
-	}
-	cache, err := newCache(ctx, s.client, namespace)
-	if err != nil {
-		return err
-	}
-	if err := load(ctx, deepKeys(4, 0, b.scale.base), putWildkey(cache)); err != nil {
 		return err
 	}
 	keys := b.keysToGet()
@@ -120,4 +113,17 @@ func tenfold(run runner) runner {
 		}
 		return total, nil
 	}
+}
+
+// filled starts a server for those who only read. It holds the base records.
+func (b *bench) filled(ctx context.Context) (*server, *wildkey.Cache, error) {
+	s, err := b.server()
+	if err != nil {
+		return nil, nil, err
+	}
+	cache, err := newCache(ctx, s.client, namespace)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, cache, load(ctx, deepKeys(4, 0, b.scale.base), putWildkey(cache))
 }

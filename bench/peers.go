@@ -176,13 +176,15 @@ func newGocache(s *server) *gocache.RedisStore {
 // A putter writes a record for each key, in one call if it has one for it.
 type putter func(ctx context.Context, keys []wildkey.Key) error
 
-func putWildkey(cache *wildkey.Cache) putter {
+func putWildkey(cache *wildkey.Cache) putter { return putRecords(cache.Put) }
+
+func putRecords(put func(context.Context, ...wildkey.Record) error) putter {
 	return func(ctx context.Context, keys []wildkey.Key) error {
 		records := make([]wildkey.Record, len(keys))
 		for i, key := range keys {
 			records[i] = wildkey.Record{Key: key, Value: value}
 		}
-		return cache.Put(ctx, records...)
+		return put(ctx, records...)
 	}
 }
 
