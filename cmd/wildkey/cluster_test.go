@@ -33,7 +33,7 @@ func TestCluster(t *testing.T) {
 			{"wildkey check", "1 record, 1 index entry, 0 stale (0.0%): 0 breaches\n"},
 			{"wildkey reindex", "reindexed 1 record\n"},
 			{"wildkey sweep", "cleared away 0 stale entries\n"},
-			{"wildkey top --json | cut -d, -f 1", "{\"namespace\":\"app\"\n{\"namespace\":\"other\"\n"},
+			{"wildkey top --json | cut -d, -f 1 | sort", "{\"namespace\":\"app\"\n{\"namespace\":\"other\"\n"},
 			{"wildkey scripts load --json | cut -d: -f 4- | sort -u",
 				`["` + strings.Join(addresses, `","`) + `"],"missing":[]}` + "\n"},
 			{"wildkey doctor | grep cluster", "ok       server    redis VERSION at " + home.Addr + ", cluster, master\n" +
@@ -51,7 +51,7 @@ func TestCluster(t *testing.T) {
 				"1:x\n2:x\n3:x\n4:x\n5:x\n6:x\n7:x\n8:x\n9:x\nv"},
 			{"wildkey --shards 8 export '8:**'", `{"key":"8:x","value":"v","ttl":"never"}` + "\n"},
 			{"wildkey --shards 8 check", "9 records, 9 index entries, 0 stale (0.0%): 0 breaches\n"},
-			{"wildkey --shards 8 top --json | cut -d, -f 1,2,4", "{\"namespace\":\"app\",\"shards\":8,\"records\":9\n" +
+			{"wildkey --shards 8 top --json | cut -d, -f 1,2,4 | sort", "{\"namespace\":\"app\",\"shards\":8,\"records\":9\n" +
 				"{\"namespace\":\"other\",\"shards\":1,\"records\":1\n"},
 			{"wildkey --shards 8 reindex", "reindexed 9 records\n"},
 			{"wildkey --shards 8 doctor | grep -vi -e memory -e acl -e lua", strings.NewReplacer(
