@@ -28,9 +28,7 @@ It writes nothing, and judges nothing that the server does not tell: such a
 matter "cannot be seen". A problem makes the exit code 4, a note does not.`,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			var all findings
-			if s.about.mode == "sentinel" {
-				all.add("server", problem, "give the URL of the master", "this is a Sentinel, which has no records")
-			} else if err := s.examine(ctx, t.preloaded, &all); err != nil {
+			if err := s.examine(ctx, t.preloaded, &all); err != nil {
 				return err
 			}
 			if ctx.Err() != nil {

@@ -68,6 +68,9 @@ func cause(err error, server string) (what, advice string) {
 // refusedCommand is where a server names a command that a user may not call.
 var refusedCommand = regexp.MustCompile(`'([^']+)' command`)
 
+// unknownCommand is where a server names a command that it does not have, or a proxy names none.
+var unknownCommand = regexp.MustCompile("^ERR unknown command(?: ['`]([^'`]+)['`])?")
+
 // reply is the cause of an error that the server has answered with.
 func reply(text, server string) (what, advice string) {
 	code, _, _ := strings.Cut(text, " ")
@@ -83,6 +86,12 @@ func reply(text, server string) (what, advice string) {
 			return "this user may not call " + command, "wildkey doctor says what to grant"
 		}
 		return "this user may not use one of the keys of a call", "wildkey doctor says what to grant"
+	case "ERR":
+		if named := unknownCommand.FindStringSubmatch(text); named != nil && named[1] != "" {
+			return server + " has no command " + strings.ToUpper(named[1]), ""
+		} else if named != nil {
+			return server + " does not know a command that it was sent", ""
+		}
 	case "LOADING":
 		return server + " is still loading its data", "try again when it has"
 	case "MASTERDOWN":

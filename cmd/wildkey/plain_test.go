@@ -38,6 +38,9 @@ func TestPlainly(t *testing.T) {
 			"here:1 is a replica that has lost its master, and answers nothing; give the URL of the master"},
 		{answer("READONLY You can't write against a read only replica."),
 			"here:1 is a replica, which takes no writes; give the URL of the master"},
+		{answer("ERR unknown command 'info', with args beginning with: 'memory' "), "here:1 has no command INFO"},
+		{answer("ERR unknown command `INFO`, with args beginning with: "), "here:1 has no command INFO"},
+		{answer("ERR unknown command"), "here:1 does not know a command that it was sent"},
 		{answer("ERR something else"), "ERR something else"},
 		{partly{fmt.Errorf("a: %w; %w", answer("BUSY x"), context.DeadlineExceeded), "1 record written"},
 			"a: here:1 is busy with a script; try again, or look at SCRIPT KILL; here:1 does not answer in time; " +
@@ -59,12 +62,13 @@ func TestPlainly(t *testing.T) {
 
 // TestServerName: no password is shown.
 func TestServerName(t *testing.T) {
+	t.Setenv("REDIS_URL", "")
 	for url, want := range map[string]string{
 		"redis://user:secret@host:1/2":    "host:1",
 		"rediss://:secret@[::1]:6379":     "[::1]:6379",
 		"unix://user:secret@/tmp/a?db=1":  "/tmp/a",
 		"redis://user:secret@host:port":   "the server",
-		"":                                "the server",
+		"":                                "127.0.0.1:6379",
 		"redis://:se%cret@host:1":         "the server",
 		"redis-sentinel://:secret@s:2/m1": "s:2",
 	} {
@@ -72,6 +76,10 @@ func TestServerName(t *testing.T) {
 		if got := tool.server(); got != want {
 			t.Errorf("%s: %q, want %q", url, got, want)
 		}
+	}
+	t.Setenv("REDIS_URL", "redis://:secret@host:1")
+	if got := (&tool{}).server(); got != "host:1" {
+		t.Errorf("by the environment: %q", got)
 	}
 }
 

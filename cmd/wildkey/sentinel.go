@@ -42,8 +42,8 @@ func mastersOf(ctx context.Context, sentinel *redis.Client) (names []string) {
 	return names
 }
 
-// isSentinel reports whether a server that has refused its first call is a Sentinel: one
-// has no SELECT.
+// isSentinel reports whether a server that has not said what it is, is a Sentinel: one has
+// no SELECT, so that it refuses the first call at another database than 0.
 func isSentinel(ctx context.Context, options redis.Options) bool {
 	if options.DB == 0 {
 		return false

@@ -76,7 +76,7 @@ func (s *session) dial(ctx context.Context, target target) (err error) {
 	if s.about, err = ask(ctx, s.client); target.single == nil {
 		return err
 	}
-	if s.about.mode == "sentinel" || err != nil && isSentinel(ctx, *target.single) {
+	if s.about.mode == "sentinel" || s.about.mode == "" && isSentinel(ctx, *target.single) {
 		return usageError(refuseSentinel(ctx, target.single))
 	}
 	if err != nil && strings.Contains(err.Error(), "DB index is out of range") {
