@@ -16,6 +16,11 @@ import (
 // ends: by a character, by a class of them, or by a length.
 var unlikeOthers = []string{"x", "7", "K-", "day:2024-03-01", "a_long.name~", "%FF"}
 
+// readingLine is how to grant reading. The page's reader may not load scripts, so the doctor
+// finds fault with that user, too, unless it is told.
+const readingLine = "paste a line from scripts/AUDIT.md, under this user's name: " +
+	"that for reader, and then give --preloaded here, or that for app"
+
 // examineACL asks of each command that Wildkey calls whether this user may.
 func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all *findings) {
 	user, err := home.Do(ctx, "ACL", "WHOAMI").Text()
@@ -47,32 +52,31 @@ func (s *session) examineACL(ctx context.Context, home home, preloaded bool, all
 	}
 	switch {
 	case err != nil && s.mayNotRead(ctx, home):
-		all.add("acl", problem, "grant the COMMANDS in the header of match.lua, and GET, MGET, EVALSHA_RO, EVALSHA",
+		all.add("acl", problem, readingLine,
 			"this user may not read %s", some(home.tags))
 	case err != nil:
 		all.cannot("acl", err,
-			"compare ACL GETUSER with the COMMANDS in the header of each script: wildkey scripts show put")
+			"compare ACL GETUSER with the lines in scripts/AUDIT.md")
 	case slices.ContainsFunc(noWrites.commands, func(name string) bool { return !slices.Contains(noPrefix.commands, name) }):
 		all.add("acl", problem,
 			"take away what allows the bare prefix alone: a key pattern that does not end in *, a selector, "+
 				"or a rule for a first argument",
-			"user %s may write to the bare prefix and not to all records: a call may stop half way; may not, %s",
+			"user %s may write to the bare prefix and not to all records, so a call may stop half way; the user may not call, %s",
 			plain(user), noWrites)
 	case len(noReads.commands) > 0:
-		all.add("acl", problem, "grant the COMMANDS in the header of match.lua, and GET, MGET, EVALSHA_RO, EVALSHA",
-			"user %s may not, %s", plain(user), noReads)
+		all.add("acl", problem, readingLine, "user %s may not call, %s", plain(user), noReads)
 	case len(noWrites.commands) > 0:
 		all.add("acl", worth,
-			"to let the user write, grant the COMMANDS in the header of each script: all of a script or none",
-			"user %s may read; may not, %s", plain(user), noWrites)
+			"to let the user write, paste the line for app from scripts/AUDIT.md, under this user's name",
+			"user %s may read, but may not call, %s", plain(user), noWrites)
 	case len(noLeases.commands) > 0:
 		all.add("acl", worth,
 			"beside each key pattern of records, such as ~"+s.layout.Prefix(0)+"user:*, grant that of their leases, ~"+
 				s.layout.Prefix(0)+"!user:*",
-			"user %s may write records, and not the leases of package fetch, as put, import and rm do here; may not, %s",
+			"user %s may write records, but not the leases of package fetch, which put, import and rm write too; the user may not call, %s",
 			plain(user), noLeases)
 	default:
-		all.add("acl", fine, "", "user %s may call all that the verbs and the scripts call", plain(user))
+		all.add("acl", fine, "", "user %s may call all commands that the verbs and the scripts call", plain(user))
 	}
 }
 

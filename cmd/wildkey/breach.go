@@ -26,7 +26,7 @@ const (
 )
 
 // A reshard leaves the namespace in two spreads until it has ended.
-const strayRepair = "give --shards and --shard-segments as the clients have them, or finish wildkey reshard: " +
+const strayRepair = "set --shards and --shard-segments to the numbers of the clients, or finish wildkey reshard: " +
 	"see docs/rolling-upgrades.md"
 
 // recordBreach returns what is wrong with what a Redis key of this shard holds, if
@@ -39,10 +39,10 @@ func recordBreach(layout wildkey.Layout, shard int, text string) (breach, bool) 
 		detail := fmt.Sprintf("%s has no encoded key in its name", escaped(name))
 		return breach{"foreign", tag, escaped(text), detail, foreignRepair}, true
 	case layout.Shard(key) != shard:
-		detail := fmt.Sprintf("it is in %s, and its shard is %s", tag, layout.Tag(layout.Shard(key)))
+		detail := fmt.Sprintf("it is in %s, but its shard is %s", tag, layout.Tag(layout.Shard(key)))
 		repair := fmt.Sprintf("redis-cli -c UNLINK '%s' && wildkey sweep", name)
 		if !isLease(text) { // nobody looks for a lease here: it guards nothing
-			repair = "put it anew, then " + repair
+			repair = "put it again, then " + repair
 		}
 		return breach{"wrong-shard", tag, text, detail, repair}, true
 	}
@@ -58,7 +58,7 @@ func entryBreach(layout wildkey.Layout, shard int, member string, score float64,
 	}
 	switch {
 	case err != nil:
-		b.Kind, b.Detail = "no-key", "it is in the index and no encoded key"
+		b.Kind, b.Detail = "no-key", "it is in the index, but is not an encoded key"
 		if !stale || member >= "\xff" { // there the walk of sweep ends
 			b.Repair = dropRepair(layout.Index(shard), member)
 		}

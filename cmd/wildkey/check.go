@@ -30,24 +30,25 @@ type checkSummary struct {
 func (t *tool) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
-		Short: "Walk a namespace and report every breach of the invariant, without writing",
-		Long: `Walk a namespace and report every breach of the invariant, without writing:
+		Short: "Find records and index entries that are not as they should be, and print repairs",
+		Long: `Look at every record and index entry of a namespace. Report each breach and its
+repair, and write nothing:
 
   unlisted      a record is not in the index: no pattern finds it
   wrong-shard   a record is not in the shard of its key: get does not find it
   other-shards  the namespace has Redis keys in other shards than those of the flags
   score         a score in the index is not 0: pages may miss the key
-  no-key        an index entry is no encoded key
-  foreign       a Redis key in the place of a record or of an index is none
+  no-key        an index entry is not an encoded key
+  foreign       a Redis key has the name of a record or an index, but is neither
 
-An index entry without a record is stale, which is no breach: stale entries are
-counted. Puts of new records collect them, and wildkey sweep clears them away.
+An index entry without a record is stale, which is not a breach. check counts
+stale entries. Puts of new records remove them, and so does wildkey sweep.
 
-The leases of package fetch are counted apart from the records. All that is a
-breach of a record is one of a lease, whose name begins with a ! before its key.
+check counts the leases of package fetch separately and reports the same breaches
+for them. Their names begin with a ! before the key.
 
-Each record is judged by one snapshot of it and its index entry, so what is
-written meanwhile is no breach.`,
+check judges each record by one snapshot of the record and its index entry, so
+it reports no breach because of writes at the same time.`,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			// A walk of the records, and one of their index entries.
 			progress := t.progress("checking", 2*t.total(ctx, s), inEntries)
@@ -89,7 +90,7 @@ func (t *tool) writeBreach(b breach) error {
 	} else {
 		// A key and a command stay whole, for who copies them.
 		under := strings.Repeat(" ", indent)
-		if command, _, _ := strings.Cut(b.Repair, " "); command == strings.ToUpper(command) {
+		if command, _, _ := strings.Cut(b.Repair, " "); command == "redis-cli" || command == "wildkey" {
 			width = math.MaxInt
 		}
 		repair := hanging(under, indent, "-> ", b.Repair, width)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -73,7 +74,7 @@ func (t *tool) completeKey(command *cobra.Command, args []string, begun string) 
 // completeNamespace offers the namespaces that are found in time.
 func (t *tool) completeNamespace(command *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	names, _ := t.fromServer(command, func(ctx context.Context, s *session, found chan<- string) error {
-		for name, err := range s.indexes(ctx) {
+		for name, err := range s.indexes(ctx, math.MaxInt) {
 			if err != nil {
 				return err
 			}

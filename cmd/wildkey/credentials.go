@@ -19,7 +19,7 @@ func (t *tool) password() (string, error) {
 	// Standard input may be the value of a record.
 	terminal, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
-		return "", errors.New("--askpass: there is no terminal to ask at")
+		return "", errors.New("--askpass: there is no terminal on which to ask")
 	}
 	defer terminal.Close()
 	fmt.Fprint(terminal, "Password: ")

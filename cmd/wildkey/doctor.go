@@ -17,15 +17,23 @@ func (t *tool) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say what is wrong with the server for this namespace and user, and what to do about it",
 		Long: `Say what is wrong with the server for this namespace and user, and what to do
-about it: its version and role, known holes of its Lua, the cluster slots and
-which of them are on their way to another node or left so, eviction policy and
-memory, scripts that are missing or that it does not run, the ACL of this user,
-the indexes and their stale entries, shards that hold too much, other shards of
-the namespace than these, and other namespaces that nobody cleans. These it
-looks for with SCAN, through the whole keyspace.
+about it. doctor looks at
 
-It writes nothing, and judges nothing that the server does not tell: such a
-matter "cannot be seen". A problem makes the exit code 4, a note does not.`,
+  server    version and role
+  lua       known holes in the server's Lua
+  cluster   slots that are not served, or that move to another node
+  eviction  what the eviction policy does to an index
+  memory    used memory and its limit
+  scripts   scripts that are missing, or that the server does not run
+  acl       permissions of this user
+  indexes   indexes and their stale entries
+  skew      shards that hold too much
+  shards    other numbers of shards in the same namespace
+  idle      other namespaces with many stale entries
+
+For the last two it reads the names of all keys with SCAN. It writes nothing. If
+the server does not tell something, doctor does not judge it, and says that it
+"cannot be seen". The exit code is 4 if there is a problem. Notes do not count.`,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			var all findings
 			if err := s.examine(ctx, t.preloaded, &all); err != nil {

@@ -37,18 +37,19 @@ func (t *tool) duCommand() *cobra.Command {
 	var limit int
 	command := &cobra.Command{
 		Use:   "du [KEY:]",
-		Short: "List what lies directly beneath a key by the memory that it takes",
-		Long: `List what lies directly beneath a key by the memory that it takes, as ls KEY: lists
-it; without an argument, the first segments. It reads the index entries of all
-records there and counts these exactly. It asks for the memory of ` + fmt.Sprint(memorySample) + ` records
-beneath each key, chosen by chance: a number with ~ is an estimate from these. The
-memory of the index is not in it: see wildkey top.`,
+		Short: "List the next segments after a key, those that use most memory first",
+		Long: `List the next segments after a key, as ls KEY: does, those that use most memory
+first. Without an argument, list the first segments.
+
+du reads the index entries of all records there, and counts them exactly. It
+measures the memory of ` + fmt.Sprint(memorySample) + ` random records for each line: a number with ~ is an
+estimate from these. It leaves out the memory of the index: see wildkey top.`,
 	}
-	command.Flags().Var(&atLeastOne{&limit, math.MaxInt32}, "limit", "show as many, the largest")
+	command.Flags().Var(&atLeastOne{&limit, math.MaxInt32}, "limit", "show only this many lines")
 	command.RunE = t.on(reading, func(ctx context.Context, s *session, args []string) error {
 		text := strings.Join(args, "")
 		if text != "" && !strings.HasSuffix(text, ":") {
-			return usageError(errors.New("du is for what lies beneath a key: put a colon behind it"))
+			return usageError(errors.New("du needs a KEY: with a colon at its end"))
 		}
 		pattern, err := wildkey.ParsePattern(text + "**")
 		if err != nil {

@@ -17,11 +17,11 @@ const (
 
 const exitCodesHelp = `Exit codes:
   0    done
-  1    failed: the server, the input, or a question that was answered with no
-  2    used wrongly: a flag, a key, a pattern or a TTL that is none
+  1    failed: an error of the server or the input, or you answered no
+  2    used wrongly: a flag, key, pattern or TTL is not valid
   3    no such record, or nothing matched
   4    check, doctor or scripts verify found something to repair
-  130  interrupted; every call that was made is whole`
+  130  interrupted; each call was done whole or not at all`
 
 // outcome is an error with an exit code of its own.
 type outcome struct {

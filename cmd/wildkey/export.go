@@ -10,14 +10,15 @@ func (t *tool) exportCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "export [PATTERN]",
 		Short: "Write the records that match as NDJSON, which import reads",
-		Long: `Write the records that match as NDJSON, which import reads: one object a line,
+		Long: `Write the records that match as NDJSON, which import reads. Each line is an object:
 
   {"key":"user:42:session:abc","value":"laptop","expires_at":1767225600000}
   {"key":"user:42:photo","value_base64":"/9j/4A==","ttl":"never"}
 
-with the encoded key; the value, in base64 where it is not UTF-8 or is shorter so;
-and when the record expires, in Unix milliseconds by the clock of this machine.
-A record and its TTL are of one moment; the whole is not.`,
+It has the encoded key, the value, and the time when the record expires, in Unix
+milliseconds by the clock of this machine. The value is in base64 if it is not
+UTF-8, or if base64 is shorter. Each record and its TTL are from one moment, but
+the whole file is not.`,
 		Example: `  wildkey export 'user:**' | gzip > users.ndjson.gz`,
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			pattern, err := patternArgument(args)

@@ -52,7 +52,7 @@ func (f *atLeastOne) String() string { return strconv.Itoa(*f.n) }
 func (f *atLeastOne) Set(text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > f.most {
-		return fmt.Errorf("it is no number from 1 to %s", number(f.most))
+		return fmt.Errorf("it must be a whole number from 1 to %s", number(f.most))
 	}
 	*f.n = n
 	return nil

@@ -36,20 +36,20 @@ func (t *tool) importCommand() *cobra.Command {
 		Use:   "import [FILE]",
 		Short: "Write the records of an NDJSON file, or of standard input",
 		Long: `Write the records of an NDJSON file, or of standard input, as export writes
-them: one JSON object a line, with
+them. Each line is a JSON object with
 
-  key           encoded, "user:42", or a list of segments, ["user", "42"], of
-                which each is text or an integer
-  value         text, or value_base64, any bytes in standard base64
+  key           encoded, "user:42", or a list of segments, ["user", "42"],
+                each of them text or an integer
+  value         text; or value_base64, any bytes in standard base64
   expires_at    Unix milliseconds, by the clock of this machine;
                 or ttl, milliseconds from now, or "never"
 
-A record that names neither has the TTL of --ttl or --no-expiry. One that has
-expired meanwhile is left out. A record that is there already is written over.
-Each line is taken exactly or is an error: the first line that is wrong ends the
-import; those before it are written. The input is UTF-8, and a byte order mark
-before a line is skipped.
-What comes slowly is written as it comes: tail -f can be imported.
+A record with neither expires_at nor ttl gets --ttl or --no-expiry. import leaves
+out records that have expired meanwhile, and overwrites records that exist.
+
+import takes a line exactly, or refuses it. The first wrong line ends the import,
+and the lines before it are written. The input is UTF-8. import skips a byte order
+mark, and writes slow input as it comes, such as that of tail -f.
 
 ` + voidsHelp,
 		Example: `  wildkey import users.ndjson

@@ -13,9 +13,9 @@ import (
 func (t *tool) encodeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "encode SEGMENT...",
-		Short: "Write the key that has these segments, of any bytes",
-		Long: `Write the key that has these segments, of any bytes, encoded as all commands
-take it. It asks no server. Behind -- a segment may begin with a hyphen.`,
+		Short: "Join segments to an encoded key",
+		Long: `Join segments of any bytes to a key, encoded as the other commands take it. encode
+asks no server. After --, a segment may begin with a hyphen.`,
 		Example: `  wildkey encode user 42 e-mail ann@example.com
   wildkey get "$(wildkey encode user "$NAME")"`,
 		DisableFlagsInUseLine: true,
@@ -32,10 +32,10 @@ take it. It asks no server. Behind -- a segment may begin with a hyphen.`,
 func (t *tool) decodeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "decode KEY",
-		Short: "Write the segments of a key, one a line",
-		Long: `Write the segments of a key, one a line; in quotes with escapes if a segment holds
-what a terminal would obey or not show. It asks no server. With --json the
-segments are a list, which is a key for import too.`,
+		Short: "Split a key into its segments",
+		Long: `Split a key into its segments, one a line. A segment with control characters is
+in quotes, with escapes. decode asks no server. With --json the segments are a
+list, which import takes as a key.`,
 		Example: `  wildkey decode user:42:e-mail:ann%40example.com`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			key, err := wildkey.ParseKey(args[0])

@@ -3,8 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 
@@ -31,7 +33,7 @@ type located struct {
 // It goes through the whole keyspace with SCAN.
 func (s *session) locate(ctx context.Context) ([]located, error) {
 	met := map[wildkey.Options]*located{}
-	for name, err := range s.indexes(ctx) {
+	for name, err := range s.indexes(ctx, math.MaxInt) {
 		if err != nil {
 			return nil, err
 		}
@@ -67,25 +69,44 @@ func (s *session) locate(ctx context.Context) ([]located, error) {
 	return all, nil
 }
 
-// indexes yields the names of all Redis keys that may be an index.
-func (s *session) indexes(ctx context.Context) iter.Seq2[string, error] {
+// scanCount is how many keys one call of SCAN looks at.
+const scanCount = 1_000
+
+// errMore ends a walk that has called SCAN on a node as often as it may.
+var errMore = errors.New("there are more keys")
+
+// indexes yields the names of all Redis keys that may be an index, as far as so many calls
+// of SCAN on each node meet them.
+func (s *session) indexes(ctx context.Context, calls int) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		masters, err := s.nodes(ctx, true)
 		if err != nil {
 			yield("", err)
 			return
 		}
+		var more error
 		for _, master := range masters {
-			names := master.ScanType(ctx, 0, wildkey.IndexGlob, 1_000, "zset").Iterator()
-			for names.Next(ctx) {
-				if !yield(names.Val(), nil) {
+			var cursor uint64
+			for call := 0; call == 0 || cursor != 0; call++ {
+				if call == calls {
+					more = errMore
+					break
+				}
+				var names []string
+				names, cursor, err = master.ScanType(ctx, cursor, wildkey.IndexGlob, scanCount, "zset").Result()
+				if err != nil {
+					yield("", fmt.Errorf("SCAN on %s: %w", master.address, err))
 					return
 				}
+				for _, name := range names {
+					if !yield(name, nil) {
+						return
+					}
+				}
 			}
-			if err := names.Err(); err != nil {
-				yield("", fmt.Errorf("SCAN on %s: %w", master.address, err))
-				return
-			}
+		}
+		if more != nil {
+			yield("", more)
 		}
 	}
 }

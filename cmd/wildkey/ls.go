@@ -34,32 +34,32 @@ var orders = map[string]func(a, b item) int{
 func (t *tool) lsCommand() *cobra.Command {
 	var how listing
 	command := &cobra.Command{
-		Use:   "ls [PATTERN|KEY:]",
-		Short: "List the records that match, or what lies directly beneath a key",
-		Long: `List the records that match, or what lies directly beneath a key.
+		Use:   "ls [KEY:|PATTERN]",
+		Short: "List the records that match, or the next segments after a key",
+		Long: `List the records that match, or the next segments after a key.
 
 With a PATTERN, ls lists the records that match, in the order of their keys.
 
-With a KEY and a colon behind it, ls lists what lies directly beneath, as of a
-directory: user:42 is a record, and user:42: stands for the records beneath it,
-however many there are. It costs the server one step. Without an argument, ls
-lists the first segments so.
+With a KEY and a colon after it, ls lists the next segments, as it would list a
+directory: the line user:42 is a record, and the line user:42: stands for all
+records whose keys go on after it. Each line costs the server one step, however
+many records there are. Without an argument, ls lists the first segments.
 
---count counts the records beneath each. Unlike the list itself, this takes a call
-for each, and reads the index entries of all records there.
+--count also counts the records of each line that ends in a colon. This takes a
+call for each, which reads the index entries of all records there.
 
---sort reads all records that match before it shows one. It keeps as many as
---limit says, or ` + number(maxSorted) + `, and shows these.`,
+--sort reads all records that match before it shows any. It keeps and shows as
+many as --limit says, or ` + number(maxSorted) + `.`,
 		Example: `  wildkey ls user:
   wildkey ls 'user:42:session:*'
   wildkey ls '**' --sort size --limit 10
   wildkey ls '**' --keys | wc -l`,
 	}
-	command.Flags().BoolVar(&how.values, "values", false, "show values too, cut to a line")
+	command.Flags().BoolVar(&how.values, "values", false, "show values too, the beginning of each on one line")
 	command.Flags().BoolVarP(&how.keys, "keys", "k", false, "show keys only")
-	command.Flags().BoolVar(&how.counts, "count", false, "of KEY: show how many records lie beneath each")
-	command.Flags().Var(&atLeastOne{&how.limit, math.MaxInt32}, "limit", "stop after so many")
-	command.Flags().StringVar(&how.order, "sort", "", "by size, the largest first, or ttl, what expires soonest first")
+	command.Flags().BoolVar(&how.counts, "count", false, "with KEY: count the records of each line that ends in a colon")
+	command.Flags().Var(&atLeastOne{&how.limit, math.MaxInt32}, "limit", "stop after this many lines")
+	command.Flags().StringVar(&how.order, "sort", "", "sort by size (largest first) or ttl (soonest to expire first)")
 	command.MarkFlagsMutuallyExclusive("values", "keys", "count")
 	command.MarkFlagsMutuallyExclusive("values", "sort") // values of any size would be kept
 	command.RunE = t.on(reading, func(ctx context.Context, s *session, args []string) error {
@@ -69,11 +69,11 @@ for each, and reads the index entries of all records there.
 		case isDirectory && (how.values || how.order != ""):
 			return usageError(fmt.Errorf("--values and --sort are for records: give a PATTERN, such as '%s**'", text))
 		case !isDirectory && how.counts:
-			return usageError(errors.New("--count is for what lies beneath a key: give KEY: and no pattern"))
+			return usageError(errors.New("--count needs a KEY: with a colon at its end, and no pattern"))
 		case how.order != "" && orders[how.order] == nil:
-			return usageError(errors.New("--sort knows size and ttl"))
+			return usageError(errors.New("--sort takes size or ttl"))
 		case how.order != "" && how.limit > maxSorted:
-			return usageError(fmt.Errorf("--sort keeps %s records at the most", number(maxSorted)))
+			return usageError(fmt.Errorf("--sort keeps %s records at most", number(maxSorted)))
 		}
 		whole := text
 		if isDirectory {

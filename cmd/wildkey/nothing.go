@@ -49,8 +49,7 @@ func shardsOf(options wildkey.Options) string {
 // What may be spent on a hint.
 const (
 	hintTime  = time.Second
-	hintPages = 20
-	hintPage  = 1_000
+	hintCalls = 20 // of SCAN, on each node
 )
 
 // elsewhere names the namespaces that a short walk of the servers meets. It says nothing
@@ -58,31 +57,20 @@ const (
 func (s *session) elsewhere(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, hintTime)
 	defer cancel()
-	masters, err := s.nodes(ctx, true)
 	met, whole := map[string]bool{}, true
-	for _, master := range masters {
-		cursor := uint64(0)
-		for page := range hintPages {
-			var names []string
-			names, cursor, err = master.ScanType(ctx, cursor, wildkey.IndexGlob, hintPage, "zset").Result()
-			for _, name := range names {
-				if options, _, ok := parseTag(name); ok {
-					met[plain(options.Namespace)+shardsOf(options)] = true
-				}
-			}
-			if err != nil || cursor == 0 {
-				break
-			}
-			whole = whole && page < hintPages-1
+	for name, err := range s.indexes(ctx, hintCalls) {
+		if err != nil {
+			whole = false
+		} else if options, _, ok := parseTag(name); ok {
+			met[plain(options.Namespace)+shardsOf(options)] = true
 		}
-		whole = whole && err == nil
 	}
 	switch {
 	case len(met) > 0 && whole:
 		return "; namespaces here: " + some(slices.Sorted(maps.Keys(met)))
 	case len(met) > 0:
 		return "; namespaces here, among others: " + some(slices.Sorted(maps.Keys(met)))
-	case whole && len(masters) > 0:
+	case whole:
 		return "; no namespace is here"
 	}
 	return ""

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,9 @@ func cause(err error, server string) (what, advice string) {
 		return reply(err.Error(), server)
 	case *net.OpError:
 		return broken(err, server)
+	case *tls.CertificateVerificationError:
+		return fmt.Sprintf("the certificate of %s is not trusted: %s", server, strings.TrimPrefix(err.Err.Error(), "x509: ")),
+			"--cacert names the authorities to trust"
 	}
 	if errors.Unwrap(err) == wildkey.ErrScriptMissing {
 		script, _, _ := strings.Cut(strings.TrimPrefix(err.Error(), wildkey.ErrScriptMissing.Error()+": "), " ")
@@ -128,6 +132,9 @@ func broken(err *net.OpError, server string) (what, advice string) {
 		return fmt.Sprintf("%s does not answer in time", at), "?read_timeout=30s in the URL waits longer"
 	case err.Op == "dial":
 		return fmt.Sprintf("%s cannot be reached: %v", at, err.Err), "look at --url or $REDIS_URL"
+	}
+	if err.Op == "remote error" { // an alert of TLS
+		return fmt.Sprintf("the connection to %s is broken: %v", at, err.Err), "look at --cert and --key"
 	}
 	return fmt.Sprintf("the connection to %s is broken", at), "try again"
 }

@@ -51,6 +51,8 @@ func TestPlainly(t *testing.T) {
 			"there is no host nowhere; look at --url or $REDIS_URL"},
 		{&net.OpError{Op: "read", Net: "tcp", Addr: host, Err: syscall.ECONNRESET},
 			"the connection to 127.0.0.1:1 is broken; try again"},
+		{&net.OpError{Op: "remote error", Net: "tcp", Addr: host, Err: errors.New("tls: certificate required")},
+			"the connection to 127.0.0.1:1 is broken: tls: certificate required; look at --cert and --key"},
 		{fmt.Errorf("%w: put.lua abc", wildkey.ErrScriptMissing),
 			"here:1 lacks put.lua; run wildkey scripts load, or leave out --preloaded"},
 	} {
@@ -114,7 +116,7 @@ func TestHintIsBounded(t *testing.T) {
 		if !strings.Contains(output, "; namespaces here: n1, ") || !strings.Contains(output, " and 492 more\n") {
 			t.Errorf("of few keys: %q", output)
 		}
-		must(t, client.Eval(ctx, many, nil, 3*hintPages*hintPage).Err())
+		must(t, client.Eval(ctx, many, nil, 3*hintCalls*scanCount).Err())
 		if output, _ = run("wildkey ls"); !strings.Contains(output, "; namespaces here, among others: n") {
 			t.Errorf("of many keys: %q", output)
 		}

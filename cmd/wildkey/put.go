@@ -14,8 +14,8 @@ func (t *tool) putCommand() *cobra.Command {
 	var live ttl
 	command := &cobra.Command{
 		Use:   "put KEY (--ttl DURATION | --no-expiry)",
-		Short: "Write a record, with the value that standard input holds, byte for byte",
-		Long: `Write a record, with the value that standard input holds, byte for byte.
+		Short: "Write a record, with the value on standard input",
+		Long: `Write a record, with the value on standard input, byte for byte.
 
 ` + voidsHelp,
 		Example: `  printf laptop | wildkey put user:42:session:abc --ttl 24h

@@ -16,36 +16,38 @@ func (t *tool) reshardCommand() *cobra.Command {
 	var yes, dryRun bool
 	command := &cobra.Command{
 		Use:   "reshard --to-shards N [--to-namespace NAME]",
-		Short: "Move all records to another number of shards, after a question that says how many",
-		Long: `Move all records to another number of shards, after a question that says how many.
+		Short: "Move all records to another number of shards, after asking",
+		Long: `Move all records to another number of shards. reshard says how many, and asks
+first. It moves the records of --namespace, --shards and --shard-segments: the old
+place. The flags with --to- name the new place.
 
-The records are those of --namespace with --shards and --shard-segments.
+Each record keeps its value and the time that it has left. If the new place has a
+record with the same key, that one is newer, and stays. reshard copies a record
+before it deletes the old one. If Ctrl-C or a broken connection stops it, run it
+again, and it goes on.
 
-Each keeps its value and the time that it has left; one that is there already is
-newer, and stays as it is. It is copied before it is deleted, so what Ctrl-C or
-a broken connection stops is to be run again, and goes on.
+Clients may work meanwhile under these rules. They put only in the new place. They
+read first in the old place, then in the new one. They delete and touch in the old
+place, then in the new one, and once more in the new one when all records have
+moved. They wait until then to take records, or to put them on a condition.
 
-Clients may go on meanwhile if they put there alone, and read here first, then
-there. What they delete or touch they do here, there, and there once more when
-all has moved; what takes a record, or puts one on a condition, waits until then.
+reshard moves the records that the index holds: if check finds unlisted records,
+run reindex first. It deletes the leases of package fetch, so a value that a
+client is loading for the old place is not stored.
 
-It moves what the index holds: if check finds records unlisted, reindex first.
-Leases of package fetch go, and are not moved: what a client is loading here
-then is not stored.
-
-A record with more than 292 years to live stays, and is an error. To move it,
-export it, import it there, and delete it here.`,
+A record with more than 292 years to live stays, and reshard fails. Export that
+record, import it in the new place, and delete it in the old one.`,
 		Example: `  wildkey reshard --shards 1 --to-shards 48 --to-shard-segments 2
   wildkey reshard --shards 48 --to-shards 96`,
 		DisableFlagsInUseLine: true,
 	}
 	flags := command.Flags()
-	flags.Var(&atLeastOne{&to.Shards, maxShards}, "to-shards", "how many shards there are to be")
+	flags.Var(&atLeastOne{&to.Shards, maxShards}, "to-shards", "new number of shards")
 	flags.Var(&atLeastOne{&to.ShardSegments, maxSegments}, "to-shard-segments",
-		"leading segments that choose the shard; by default as many as --shard-segments")
-	flags.StringVar(&to.Namespace, "to-namespace", "", "namespace of the records then; by default that of now")
+		"new number of leading segments that choose the shard (default: --shard-segments)")
+	flags.StringVar(&to.Namespace, "to-namespace", "", "new namespace (default: --namespace)")
 	flags.BoolVarP(&yes, "yes", "y", false, "do not ask")
-	flags.BoolVar(&dryRun, "dry-run", false, "only say how many")
+	flags.BoolVar(&dryRun, "dry-run", false, "only say how many records")
 	command.MarkFlagRequired("to-shards")
 	command.MarkFlagsMutuallyExclusive("yes", "dry-run")
 	command.RunE = t.on(writing, func(ctx context.Context, s *session, _ []string) error {

@@ -15,22 +15,21 @@ func (t *tool) rmCommand() *cobra.Command {
 	var yes, dryRun bool
 	command := &cobra.Command{
 		Use:   "rm PATTERN",
-		Short: "Delete the records that match, after a question that says how many",
-		Long: `Delete the records that match, after a question that says how many.
+		Short: "Delete the records that match, after asking",
+		Long: `Delete the records that match. rm says how many, and asks first.
 
-Records go 250 at a time, each batch at once. What is put under the pattern
-while this runs may stay.
+It deletes 250 records at a time, each batch as a whole. Records that are put
+while it runs may stay.
 
-The leases of package fetch that match go first, also those without a record:
-what a client is loading at that moment, or has found not to be there, is not
-stored or remembered. They are not counted. If no record matches, they go
-without a question.`,
+It deletes the leases of package fetch that match first, even without a record:
+a value that a client is loading at that moment is not stored. rm does not count
+leases. If no record matches, it deletes them without a question.`,
 		Example: `  wildkey rm 'user:42:session:*'
   wildkey rm --dry-run 'user:42:**'
   wildkey rm --yes 'user:42:**'`,
 	}
 	command.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
-	command.Flags().BoolVar(&dryRun, "dry-run", false, "only say how many")
+	command.Flags().BoolVar(&dryRun, "dry-run", false, "only say how many records")
 	command.MarkFlagsMutuallyExclusive("yes", "dry-run")
 	command.RunE = t.on(writing, func(ctx context.Context, s *session, args []string) error {
 		pattern, err := patternArgument(args)
@@ -69,7 +68,7 @@ without a question.`,
 // confirm asks on a terminal. An error means no, and says so.
 func (t *tool) confirm(ctx context.Context, question, no string) error {
 	if !t.isTerminal(t.in) {
-		return usageError(errors.New("standard input is no terminal to ask at: give --yes or --dry-run"))
+		return usageError(errors.New("cannot ask, because standard input is not a terminal: give --yes or --dry-run"))
 	}
 	fmt.Fprint(t.errOut, question, " [y/N] ")
 	answer, err := bufio.NewReader(t.input(ctx)).ReadString('\n')

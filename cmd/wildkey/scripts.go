@@ -19,7 +19,7 @@ import (
 func (t *tool) scriptsCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "scripts",
-		Short: "List the scripts, their digests, and the nodes that have them; load, verify and show them",
+		Short: "List, load, verify or show the scripts",
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			return t.listScripts(ctx, s)
 		}),
@@ -55,12 +55,12 @@ func (t *tool) scriptsVerifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify [SHA1SUMS]",
 		Short: "Check that every node has the scripts with the digests of a SHA1SUMS file",
-		Long: `Check that this tool has, and that every node of the server has, the scripts
-with the digests of a SHA1SUMS file, as sha1sum writes it. Without a file, the
-digests are those of the scripts in this tool.
+		Long: `Check that this tool and every node have the scripts with the digests of a
+SHA1SUMS file, as sha1sum writes it. Without a file, the digests are those of the
+scripts in this tool.
 
-Redis calls a script by the SHA-1 of its text: a node that has the digest has
-the script, byte for byte.`,
+Redis finds a script by the SHA-1 of its text, so a node with the digest has the
+script, byte for byte.`,
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			pinned := ownDigests()
 			if len(args) == 1 {

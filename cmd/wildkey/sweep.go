@@ -11,11 +11,11 @@ import (
 func (t *tool) sweepCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sweep",
-		Short: "Clear away the stale index entries, whose record has expired, was evicted or deleted by hand",
-		Long: `Clear away the stale index entries, whose record has expired, was evicted or
-deleted by hand. Puts of new records do this too, as the index grows: only a
-namespace to which few are put needs a sweep. Leases that have ended leave such
-entries as records do.`,
+		Short: "Remove stale index entries, whose record is gone",
+		Long: `Remove stale index entries: their record has expired, was evicted, or was deleted
+by another program. Puts of new records do this too as the index grows, so only a
+namespace that gets few new records needs a sweep. Leases that have ended leave
+stale entries too.`,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
 			progress := t.progress("sweeping", t.total(ctx, s), inEntries)
 			n := 0

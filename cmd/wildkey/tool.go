@@ -74,10 +74,16 @@ func (t *tool) command() *cobra.Command {
 		Short: "Look after the records of a Wildkey namespace on a Redis server",
 		Long: `Look after the records of a Wildkey namespace on a Redis server.
 
-A KEY is encoded: segments percent-encoded and joined by colons, as in
-user:42:e-mail:ann%40example.com. A PATTERN asks something of each segment:
-session is itself, 2024-* starts so, *.png ends so, 2024-03<2024-06 lies in this
-range, * is any one, ** (last only) is any number.
+A KEY is encoded: its segments are percent-encoded and joined by colons, as in
+user:42:e-mail:ann%40example.com. A PATTERN has a term for each segment:
+
+  session          this segment
+  2024-*           segments that begin with 2024-
+  *.png            segments that end in .png
+  2024-03<2024-06  segments in this range
+  *                any segment
+  **               any number of segments, at the end only
+
 Quote patterns, or the shell may expand them.
 
 ` + urlHelp + `
@@ -90,19 +96,19 @@ Quote patterns, or the shell may expand them.
 	}
 	flags := root.PersistentFlags()
 	flags.StringVar(&t.url, "url", "",
-		"where the server is, without a password; or $REDIS_URL (default \""+defaultURL+"\")")
+		"URL of the server, without a password; or $REDIS_URL (default \""+defaultURL+"\")")
 	flags.BoolVar(&t.askPassword, "askpass", false, "ask for the password on the terminal; or $REDISCLI_AUTH")
-	flags.StringVar(&t.cert, "cert", "", "certificate to show to the server, a file in PEM; or $WILDKEY_CERT")
-	flags.StringVar(&t.key, "key", "", "private key of --cert; or $WILDKEY_KEY")
+	flags.StringVar(&t.cert, "cert", "", "client certificate, a PEM file; or $WILDKEY_CERT")
+	flags.StringVar(&t.key, "key", "", "private key of the client certificate, a PEM file; or $WILDKEY_KEY")
 	flags.StringVar(&t.cacert, "cacert", "",
-		"certificates of the authorities to trust, in the place of the system's; or $WILDKEY_CACERT")
+		"authorities to trust instead of those of the system, a PEM file; or $WILDKEY_CACERT")
 	flags.StringVarP(&t.namespace, "namespace", "n", "cache", "namespace of the records; or $WILDKEY_NAMESPACE")
 	flags.Var(&atLeastOne{&t.shards, maxShards}, "shards",
-		"as many as the clients spread the namespace over; or $WILDKEY_SHARDS")
+		"number of shards, the same as that of the clients; or $WILDKEY_SHARDS")
 	flags.Var(&atLeastOne{&t.shardSegments, maxSegments}, "shard-segments",
-		"leading segments of a key that choose its shard; or $WILDKEY_SHARD_SEGMENTS")
-	flags.BoolVar(&t.json, "json", false, "for machines: JSON, one object a line")
-	flags.BoolVar(&t.preloaded, "preloaded", false, "never load a script: fail if the server lacks it")
+		"number of leading segments that choose the shard of a key; or $WILDKEY_SHARD_SEGMENTS")
+	flags.BoolVar(&t.json, "json", false, "write JSON, one object a line")
+	flags.BoolVar(&t.preloaded, "preloaded", false, "never load a script; fail if the server lacks one")
 	for _, group := range []struct {
 		title    string
 		commands []*cobra.Command

@@ -29,13 +29,14 @@ type namespaceRow struct {
 func (t *tool) topCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "top",
-		Short: "List all namespaces by the memory that they take",
-		Long: `List all namespaces by the memory that they take, with their shards, records,
-leases of package fetch, index entries and the share of these that is stale. It
-looks for indexes with SCAN, which goes through the whole keyspace, and looks up
-some 1,000 index entries of each namespace: a number with ~ is an estimate from
-these. The memory of leases is counted with that of records. A namespace that
-reshard is moving has a row for each number of shards.`,
+		Short: "List all namespaces, those that use most memory first",
+		Long: `List all namespaces, those that use most memory first, with their shards, records,
+leases of package fetch, index entries, and the stale share of these.
+
+top finds the indexes with SCAN, which reads the names of all keys, and looks up
+about 1,000 index entries of each namespace: a number with ~ is an estimate from
+these. The memory of records includes that of leases. While reshard moves a
+namespace, it has a row for each number of shards.`,
 		RunE: t.on(reading, func(ctx context.Context, s *session, _ []string) error {
 			rows, err := s.weighAll(ctx)
 			if err != nil {

@@ -14,7 +14,7 @@ func (t *tool) touchCommand() *cobra.Command {
 		Short: "Give the records that match a new TTL",
 		Long: `Give the records that match a new TTL.
 
-No value changes, so no lease of package fetch is voided, and none is touched.`,
+It changes no value, so it leaves the leases of package fetch alone.`,
 		Example:               `  wildkey touch 'user:42:session:*' --ttl 48h`,
 		DisableFlagsInUseLine: true,
 	}

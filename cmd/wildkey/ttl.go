@@ -18,8 +18,8 @@ type ttl time.Duration
 
 // flags gives the command --ttl and --no-expiry, of which it takes one.
 func (d *ttl) flags(command *cobra.Command) {
-	command.Flags().Var(d, "ttl", "how long records live from now: 90s, 36h30m, 1d12h, 1w")
-	command.Flags().BoolFunc("no-expiry", "records never expire", func(string) error {
+	command.Flags().Var(d, "ttl", "time to live from now: 90s, 36h30m, 1d12h, 1w")
+	command.Flags().BoolFunc("no-expiry", "never expire", func(string) error {
 		*d = ttl(wildkey.NoExpiry)
 		return nil
 	})
@@ -36,7 +36,7 @@ var aTime = regexp.MustCompile(`^(?:(\d+)w)?(?:(\d+)d)?((?:\d+(?:\.\d+)?(?:h|m|s
 func (d *ttl) Set(text string) error {
 	parts := aTime.FindStringSubmatch(text)
 	if text == "" || parts == nil {
-		return errors.New("it is no time such as 90s, 36h30m, 1d12h or 1w")
+		return errors.New("it must be a time such as 90s, 36h30m, 1d12h or 1w")
 	}
 	weeks, errWeeks := strconv.ParseUint("0"+parts[1], 10, 32)
 	days, errDays := strconv.ParseUint("0"+parts[2], 10, 32)
@@ -45,7 +45,7 @@ func (d *ttl) Set(text string) error {
 	days += 7 * weeks
 	switch {
 	case cmp.Or(errWeeks, errDays, err) != nil || days > uint64((math.MaxInt64-rest)/day):
-		return errors.New("it is more than the 292 years that a time may have; --no-expiry has no end")
+		return errors.New("the longest time is 292 years; give --no-expiry for records that never expire")
 	case days == 0 && rest < time.Millisecond:
 		return errors.New("it is less than a millisecond")
 	}

@@ -19,13 +19,12 @@ const (
 	defaultSentinelPort = "26379"
 )
 
-const urlHelp = `The server is that of --url or $REDIS_URL:
+const urlHelp = `--url or $REDIS_URL names the server:
   redis://[user:password@]host[:port][/db][?options]
   redis-sentinel://[user:password@]host[:port][,host[:port]...]/master[/db][?options]
   unix://[user:password@]/path/to/socket[?options]
-rediss:// and rediss-sentinel:// are the same over TLS. A password is never given
-on a command line, where others see it: set $REDIS_URL or $REDISCLI_AUTH, or have
---askpass ask for it.`
+rediss:// and rediss-sentinel:// do the same over TLS. Others can see a password on
+a command line, so set $REDIS_URL or $REDISCLI_AUTH, or let --askpass ask for it.`
 
 // target is the server that a URL names. Which of single and cluster
 // is right only the server can tell; what the URL cannot mean is nil.
@@ -49,7 +48,7 @@ func (t *tool) target() (target, error) {
 	}
 	_, hasPassword := parsed.User.Password()
 	if source == "--url" && (hasPassword || parsed.options.Has("sentinel_password")) {
-		return target{}, errors.New("--url has a password, which others see in the list of processes: " +
+		return target{}, errors.New("--url has a password, which others can see in the list of processes: " +
 			"set $REDIS_URL or $REDISCLI_AUTH, or give --askpass")
 	}
 	password, err := t.password()

@@ -50,7 +50,7 @@ func arguments(command *cobra.Command) cobra.PositionalArgs {
 		case len(args) < least:
 			return fmt.Errorf("%s needs a %s", name, names[len(args)])
 		case len(args) <= len(names) && len(args) > 0 && len(command.ValidArgs) > 0 && !slices.Contains(command.ValidArgs, args[0]):
-			return fmt.Errorf("%s is no %s for %s: give one of %s", plain(args[0]), names[0], name, strings.Join(command.ValidArgs, ", "))
+			return fmt.Errorf("%s does not know %s: give one of %s", name, plain(args[0]), strings.Join(command.ValidArgs, ", "))
 		case len(args) <= len(names) || several:
 			return nil
 		case command.HasSubCommands():
@@ -58,7 +58,7 @@ func arguments(command *cobra.Command) cobra.PositionalArgs {
 		case len(names) == 0:
 			return fmt.Errorf("%s takes no argument, and was given %s", name, plain(args[0]))
 		}
-		return fmt.Errorf("%s takes one %s, and was given %s too", name, names[0], plain(args[len(names)]))
+		return fmt.Errorf("%s takes one %s, and was given %s too", name, strings.ReplaceAll(names[0], "|", " or "), plain(args[len(names)]))
 	}
 }
 
@@ -87,11 +87,11 @@ func flagError(command *cobra.Command, err error) error {
 		return fmt.Errorf("--%s needs a value", bare.GetFlag().Name)
 	case errors.As(err, &wrong) && errors.As(err, &number):
 		kind := map[string]string{"bool": "neither true nor false"}[wrong.GetFlag().Value.Type()]
-		return fmt.Errorf("--%s %s: it is %s", wrong.GetFlag().Name, plain(wrong.GetValue()), cmp.Or(kind, "no number"))
+		return fmt.Errorf("--%s %s: it is %s", wrong.GetFlag().Name, plain(wrong.GetValue()), cmp.Or(kind, "not a number"))
 	case errors.As(err, &wrong):
 		return fmt.Errorf("--%s %s: %w", wrong.GetFlag().Name, plain(wrong.GetValue()), wrong.Unwrap())
 	case errors.As(err, &misspelled):
-		return fmt.Errorf("%s is no flag", plain(misspelled.GetSpecifiedFlag()))
+		return fmt.Errorf("%s is not a flag", plain(misspelled.GetSpecifiedFlag()))
 	}
 	return err
 }
