@@ -30,13 +30,13 @@ type checkSummary struct {
 func (t *tool) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
-		Short: "Find records and index entries that are not as they should be, and print repairs",
+		Short: "Find what is wrong with records and indexes, and print repairs",
 		Long: `Look at every record and index entry of a namespace. Report each breach and its
 repair, and write nothing:
 
   unlisted      a record is not in the index: no pattern finds it
   wrong-shard   a record is not in the shard of its key: get does not find it
-  other-shards  the namespace has Redis keys in other shards than those of the flags
+  other-shards  the namespace has Redis keys outside of the shards in use
   score         a score in the index is not 0: pages may miss the key
   no-key        an index entry is not an encoded key
   foreign       a Redis key has the name of a record or an index, but is neither
@@ -44,8 +44,8 @@ repair, and write nothing:
 An index entry without a record is stale, which is not a breach. check counts
 stale entries. Puts of new records remove them, and so does wildkey sweep.
 
-check counts the leases of package fetch separately and reports the same breaches
-for them. Their names begin with a ! before the key.
+check counts the leases of package fetch separately and reports the same
+breaches for them. Their names begin with a ! before the key.
 
 check judges each record by one snapshot of the record and its index entry, so
 it reports no breach because of writes at the same time.`,

@@ -15,7 +15,7 @@ import (
 func (t *tool) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Say what is wrong with the server for this namespace and user, and what to do about it",
+		Short: "Say what is wrong with the server, and what to do about it",
 		Long: `Say what is wrong with the server for this namespace and user, and what to do
 about it. doctor looks at
 

@@ -37,7 +37,7 @@ func (t *tool) duCommand() *cobra.Command {
 	var limit int
 	command := &cobra.Command{
 		Use:   "du [KEY:]",
-		Short: "List the next segments after a key, those that use most memory first",
+		Short: "List the next segments after a key, by the memory they use",
 		Long: `List the next segments after a key, as ls KEY: does, those that use most memory
 first. Without an argument, list the first segments.
 

@@ -10,7 +10,8 @@ func (t *tool) exportCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "export [PATTERN]",
 		Short: "Write the records that match as NDJSON, which import reads",
-		Long: `Write the records that match as NDJSON, which import reads. Each line is an object:
+		Long: `Write the records that match as NDJSON, which import reads. Each line is an
+object:
 
   {"key":"user:42:session:abc","value":"laptop","expires_at":1767225600000}
   {"key":"user:42:photo","value_base64":"/9j/4A==","ttl":"never"}

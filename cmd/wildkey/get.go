@@ -15,7 +15,8 @@ import (
 func (t *tool) getCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "get KEY",
-		Short: "Write the value of a record: as text to a terminal, else byte for byte",
+		Short: "Write the value of a record",
+		Long:  "Write the value of a record: as text to a terminal, else byte for byte.",
 		RunE: t.on(reading, func(ctx context.Context, s *session, args []string) error {
 			key, err := wildkey.ParseKey(args[0])
 			if err != nil {

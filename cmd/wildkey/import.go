@@ -44,12 +44,13 @@ them. Each line is a JSON object with
   expires_at    Unix milliseconds, by the clock of this machine;
                 or ttl, milliseconds from now, or "never"
 
-A record with neither expires_at nor ttl gets --ttl or --no-expiry. import leaves
-out records that have expired meanwhile, and overwrites records that exist.
+A record with neither expires_at nor ttl gets --ttl or --no-expiry. import
+leaves out records that have expired meanwhile, and overwrites records that
+exist.
 
-import takes a line exactly, or refuses it. The first wrong line ends the import,
-and the lines before it are written. The input is UTF-8. import skips a byte order
-mark, and writes slow input as it comes, such as that of tail -f.
+import takes a line exactly, or refuses it. The first wrong line ends the
+import, and the lines before it are written. The input is UTF-8. import skips a
+byte order mark, and writes slow input as it comes, such as that of tail -f.
 
 ` + voidsHelp,
 		Example: `  wildkey import users.ndjson

@@ -14,8 +14,8 @@ func (t *tool) encodeCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "encode SEGMENT...",
 		Short: "Join segments to an encoded key",
-		Long: `Join segments of any bytes to a key, encoded as the other commands take it. encode
-asks no server. After --, a segment may begin with a hyphen.`,
+		Long: `Join segments of any bytes to a key, encoded as the other commands take it.
+encode asks no server. After --, a segment may begin with a hyphen.`,
 		Example: `  wildkey encode user 42 e-mail ann@example.com
   wildkey get "$(wildkey encode user "$NAME")"`,
 		DisableFlagsInUseLine: true,

@@ -7,9 +7,9 @@ import (
 )
 
 // voidsHelp is what the commands that put records say of leases.
-const voidsHelp = `The same call voids the leases of package fetch for these records, so a value that
-a client is loading is not stored. While a slot of a cluster moves to another
-node, the call waits for the end of the move.`
+const voidsHelp = `The same call voids the leases of package fetch for these records, so a value
+that a client is loading is not stored. While a slot of a cluster moves to
+another node, the call waits for the end of the move.`
 
 // isLease reports whether an index entry, or what follows the prefix of a shard in a Redis
 // key, is a lease of package fetch. Behind the ! is the key of its record.

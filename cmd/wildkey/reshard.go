@@ -18,18 +18,19 @@ func (t *tool) reshardCommand() *cobra.Command {
 		Use:   "reshard --to-shards N [--to-namespace NAME]",
 		Short: "Move all records to another number of shards, after asking",
 		Long: `Move all records to another number of shards. reshard says how many, and asks
-first. It moves the records of --namespace, --shards and --shard-segments: the old
-place. The flags with --to- name the new place.
+first. It moves the records of --namespace, --shards and --shard-segments: the
+old place. The flags with --to- name the new place.
 
-Each record keeps its value and the time that it has left. If the new place has a
-record with the same key, that one is newer, and stays. reshard copies a record
-before it deletes the old one. If Ctrl-C or a broken connection stops it, run it
-again, and it goes on.
+Each record keeps its value and the time that it has left. If the new place has
+a record with the same key, that one is newer, and stays. reshard copies a
+record before it deletes the old one. If Ctrl-C or a broken connection stops it,
+run it again, and it goes on.
 
-Clients may work meanwhile under these rules. They put only in the new place. They
-read first in the old place, then in the new one. They delete and touch in the old
-place, then in the new one, and once more in the new one when all records have
-moved. They wait until then to take records, or to put them on a condition.
+Clients may work meanwhile under these rules. They put only in the new place.
+They read first in the old place, then in the new one. They delete and touch in
+the old place, then in the new one, and once more in the new one when all
+records have moved. They wait until then to take records, or to put them on a
+condition.
 
 reshard moves the records that the index holds: if check finds unlisted records,
 run reindex first. It deletes the leases of package fetch, so a value that a

@@ -54,10 +54,10 @@ func (t *tool) scriptsLoadCommand() *cobra.Command {
 func (t *tool) scriptsVerifyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "verify [SHA1SUMS]",
-		Short: "Check that every node has the scripts with the digests of a SHA1SUMS file",
+		Short: "Check that every node has the scripts of a SHA1SUMS file",
 		Long: `Check that this tool and every node have the scripts with the digests of a
-SHA1SUMS file, as sha1sum writes it. Without a file, the digests are those of the
-scripts in this tool.
+SHA1SUMS file, as sha1sum writes it. Without a file, the digests are those of
+the scripts in this tool.
 
 Redis finds a script by the SHA-1 of its text, so a node with the digest has the
 script, byte for byte.`,
@@ -100,7 +100,7 @@ func (t *tool) scriptsShowCommand() *cobra.Command {
 	}
 	return &cobra.Command{
 		Use:   "show NAME",
-		Short: "Write the text of a script, byte for byte: its sha1sum is the digest",
+		Short: "Write the text of a script, byte for byte",
 		Long: "Write the text of a script, byte for byte: its sha1sum is the digest.\nThe scripts: " +
 			strings.Join(names, ", ") + ".",
 		ValidArgs: names,

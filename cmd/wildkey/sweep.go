@@ -12,10 +12,10 @@ func (t *tool) sweepCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "sweep",
 		Short: "Remove stale index entries, whose record is gone",
-		Long: `Remove stale index entries: their record has expired, was evicted, or was deleted
-by another program. Puts of new records do this too as the index grows, so only a
-namespace that gets few new records needs a sweep. Leases that have ended leave
-stale entries too.`,
+		Long: `Remove stale index entries: their record has expired, was evicted, or was
+deleted by another program. Puts of new records do this too as the index grows,
+so only a namespace that gets few new records needs a sweep. Leases that have
+ended leave stale entries too.`,
 		RunE: t.on(writing, func(ctx context.Context, s *session, _ []string) error {
 			progress := t.progress("sweeping", t.total(ctx, s), inEntries)
 			n := 0

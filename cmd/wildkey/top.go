@@ -29,9 +29,9 @@ type namespaceRow struct {
 func (t *tool) topCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "top",
-		Short: "List all namespaces, those that use most memory first",
-		Long: `List all namespaces, those that use most memory first, with their shards, records,
-leases of package fetch, index entries, and the stale share of these.
+		Short: "List all namespaces, by the memory they use",
+		Long: `List all namespaces, those that use most memory first, with their shards,
+records, leases of package fetch, index entries, and the stale share of these.
 
 top finds the indexes with SCAN, which reads the names of all keys, and looks up
 about 1,000 index entries of each namespace: a number with ~ is an estimate from

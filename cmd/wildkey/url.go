@@ -20,11 +20,12 @@ const (
 )
 
 const urlHelp = `--url or $REDIS_URL names the server:
-  redis://[user:password@]host[:port][/db][?options]
-  redis-sentinel://[user:password@]host[:port][,host[:port]...]/master[/db][?options]
-  unix://[user:password@]/path/to/socket[?options]
-rediss:// and rediss-sentinel:// do the same over TLS. Others can see a password on
-a command line, so set $REDIS_URL or $REDISCLI_AUTH, or let --askpass ask for it.`
+  redis://[user:password@]host[:port][/db]
+  redis-sentinel://[user:password@]host[:port][,host[:port]...]/master[/db]
+  unix://[user:password@]/path/to/socket
+rediss:// and rediss-sentinel:// do the same over TLS. Options follow a ?, as in
+?read_timeout=10s. Others can see a password on a command line, so set
+$REDIS_URL or $REDISCLI_AUTH, or let --askpass ask for it.`
 
 // target is the server that a URL names. Which of single and cluster
 // is right only the server can tell; what the URL cannot mean is nil.

@@ -51,7 +51,7 @@ func (v version) String() string {
 func (t *tool) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Show the version, and the commit if the tool was built from a checkout",
+		Short: "Show the version of the tool, and its commit",
 		RunE: func(*cobra.Command, []string) error {
 			t.started = true
 			v := ownVersion()
