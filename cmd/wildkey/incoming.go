@@ -92,13 +92,13 @@ var lineFields = []string{"key", "value", "value_base64", "expires_at", "ttl"}
 // readFields returns the fields of a line, none of them twice, with the JSON of each.
 func readFields(text []byte) (map[string]json.RawMessage, error) {
 	if i := invalidUTF8(text); i >= 0 {
-		return nil, fmt.Errorf("byte %d is not UTF-8; give the bytes as value_base64, or of a key encoded", i+1)
+		return nil, fmt.Errorf("byte %d is not UTF-8; give a value as value_base64, and a key encoded", i+1)
 	}
 	if !json.Valid(text) {
 		return nil, notJSON(text)
 	}
 	if i := loneSurrogate(text); i >= 0 {
-		return nil, fmt.Errorf(`byte %d begins %s, half of a surrogate pair, which is no text; give the bytes as value_base64, or of a key encoded`,
+		return nil, fmt.Errorf(`byte %d begins %s, half of a surrogate pair, which is not text; give a value as value_base64, and a key encoded`,
 			i+1, text[i:i+len(`\ud800`)])
 	}
 	if text = bytes.TrimSpace(text); text[0] != '{' {

@@ -43,10 +43,10 @@ func (s *session) examineIndexes(ctx context.Context, evicting string, all *find
 		entries += fmt.Sprintf(", %s among them", counted(sample.leases, "lease", "leases"))
 	}
 	all.add("indexes", fine, "", "%s; wildkey check looks at each", entries)
-	text := fmt.Sprintf("%s of %s index entries looked up have no record",
-		percent(sample.staleShare()), number(sample.taken))
+	text := fmt.Sprintf("%s stale, of %s looked up",
+		percent(sample.staleShare()), counted(sample.taken, "index entry", "index entries"))
 	if sample.staleShare() > staleShare {
-		all.add("stale", worth, "wildkey sweep; only puts that make the index grow collect such entries, and few do here", "%s", text)
+		all.add("stale", worth, "wildkey sweep; only puts that make the index grow remove such entries, and this namespace gets few", "%s", text)
 	} else {
 		all.add("stale", fine, "", "%s", text)
 	}
@@ -93,7 +93,7 @@ func (s *session) examineOthers(ctx context.Context, all *findings) {
 	}
 	if len(idle) > 0 {
 		all.add("idle", worth, "wildkey sweep, with --namespace and --shards of each as wildkey top lists them: "+
-			"only puts that make an index grow collect such entries, and few do there",
+			"only puts that make an index grow remove such entries, and those namespaces get few",
 			"other namespaces keep many stale entries: %s", some(idle))
 	}
 }
