@@ -26,7 +26,8 @@ about it. doctor looks at
   memory    used memory and its limit
   scripts   scripts that are missing, or that the server does not run
   acl       permissions of this user
-  indexes   indexes and their stale entries
+  indexes   the indexes of the namespace
+  stale     index entries whose record is gone
   skew      shards that hold too much
   shards    other numbers of shards in the same namespace
   idle      other namespaces with many stale entries

@@ -131,9 +131,9 @@ func TestPasswordFrom(t *testing.T) {
 		{"of a user", "redis://ann@host", "", "secret", "host:6379/0 ann secret"},
 		{"of the master alone", "redis-sentinel://ann@a/main", "", "secret", "sentinel a:26379 main/0 ann secret"},
 		{"the flag comes first", "redis://one", "redis://:x@two", "", "one:6379/0"},
-		{"never the flag", "redis://:secret@host", "", "", "--url has a password, which others see"},
-		{"nor for the default user", "redis://:secret@host", "", "other", "--url has a password, which others see"},
-		{"nor that of Sentinels", "redis-sentinel://a/main?sentinel_password=secret", "", "", "--url has a password, which others see"},
+		{"never the flag", "redis://:secret@host", "", "", "--url has a password, which others can see"},
+		{"nor for the default user", "redis://:secret@host", "", "other", "--url has a password, which others can see"},
+		{"nor that of Sentinels", "redis-sentinel://a/main?sentinel_password=secret", "", "", "--url has a password, which others can see"},
 		{"nobody's", "redis://ann@host", "", "", "--url names a user without a password"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
