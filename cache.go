@@ -253,7 +253,7 @@ func (c *Cache) TTL(ctx context.Context, key Key) (time.Duration, error) {
 		return 0, ErrNotFound
 	case left == -1:
 		return NoExpiry, nil
-	case left%time.Millisecond != 0: // the milliseconds overflowed the Duration
+	case left < 0 || left%time.Millisecond != 0: // the milliseconds overflowed the Duration
 		return MaxTTL, nil
 	}
 	return max(left, time.Millisecond), nil

@@ -501,17 +501,20 @@ func TestTTL(t *testing.T) {
 		if _, err := cache.TTL(ctx, wildkey.K("none")); err != wildkey.ErrNotFound {
 			t.Errorf("of no record: %v", err)
 		}
-		// More milliseconds than a Duration has: 300, 600, 900 and 30,000 years. Their nanoseconds overflow to less
-		// than none, and to some.
-		for _, milliseconds := range []string{"10000000000000", "19000000000000", "28000000000000", "999999999999999"} {
-			b.Do(t, "SET", "{test}:a", "v", "PX", milliseconds)
+		// More milliseconds than a Duration has: 300, 600, 900 and 30,000 years, and as far as Redis goes. Their
+		// nanoseconds overflow to less than none, whole milliseconds or not, and to some.
+		for _, milliseconds := range []string{
+			"PX 10000000000000", "PX 19000000000000", "PX 28000000000000", "PX 999999999999999", "PXAT 9223372036854775807",
+		} {
+			option, number, _ := strings.Cut(milliseconds, " ")
+			b.Do(t, "SET", "{test}:a", "v", option, number)
 			page, err := cache.Page(ctx, wildkey.Under(key), wildkey.PageOptions{WithTTL: true})
 			backend.Must(t, err)
 			left, err := cache.TTL(ctx, key)
 			backend.Must(t, err)
 			for _, ttl := range []time.Duration{left, page.Entries[0].TTL} {
 				if ttl != wildkey.MaxTTL {
-					t.Errorf("of a record that has %s ms: %v, want %v", milliseconds, ttl, wildkey.MaxTTL)
+					t.Errorf("of a record set with %s: %v, want %v", milliseconds, ttl, wildkey.MaxTTL)
 				}
 			}
 		}
