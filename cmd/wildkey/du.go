@@ -185,5 +185,5 @@ func (r *memoryRow) estimate() {
 	}
 	// What has gone counts as nothing: as much of the rest will have gone too.
 	r.Estimated = r.Records > int64(len(r.sample))
-	r.Bytes = int64(float64(bytes) / float64(len(r.sample)) * float64(r.Records))
+	r.Bytes = int64(math.Round(float64(bytes) / float64(len(r.sample)) * float64(r.Records)))
 }

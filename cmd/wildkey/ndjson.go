@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/base64"
+	"math"
 	"strconv"
 	"strings"
 	"unicode/utf16"
@@ -34,7 +35,9 @@ func newLine(record record, withValue bool) line {
 	if never := lineNever; record.TTL == wildkey.NoExpiry {
 		l.TTL = &never
 	} else {
-		expires := record.at.UnixMilli() + cmp.Or(record.beyond, record.TTL.Milliseconds())
+		// A server whose clock is behind may have more to tell than fits.
+		at, left := record.at.UnixMilli(), cmp.Or(record.beyond, record.TTL.Milliseconds())
+		expires := at + min(left, math.MaxInt64-at)
 		l.ExpiresAt = &expires
 	}
 	switch {

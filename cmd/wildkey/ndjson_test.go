@@ -1,8 +1,10 @@
 package main
 
 import (
+	"math"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/wildkey/wildkey"
@@ -22,6 +24,14 @@ func TestTextLength(t *testing.T) {
 		if got, want := textLength([]byte(text.String())), len(line)-len("\"\"\n"); got != want {
 			t.Errorf("%U and the 63 after it: %d, want %d", first, got, want)
 		}
+	}
+}
+
+// TestLastMoment: a record that lives to the end of the server's clock expires at the end of this one too.
+func TestLastMoment(t *testing.T) {
+	l := newLine(record{Entry: wildkey.Entry{TTL: wildkey.MaxTTL}, at: time.UnixMilli(2), beyond: math.MaxInt64 - 1}, false)
+	if *l.ExpiresAt != math.MaxInt64 {
+		t.Errorf("expires at %d", *l.ExpiresAt)
 	}
 }
 
