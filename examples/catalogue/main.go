@@ -20,8 +20,8 @@ func main() {
 	client := wildkey.Client(luatest.Live().Client())
 	if url := os.Getenv("REDIS_URL"); url != "" {
 		options, err := redis.ParseURL(url)
-		if err != nil {
-			log.Fatal(err)
+		if err != nil { // it may show the password
+			log.Fatal("REDIS_URL is not the URL of a Redis server")
 		}
 		client = redis.NewClient(options)
 	}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"log"
 	"net/http"
@@ -36,8 +37,8 @@ func connect(url string) (wildkey.Client, error) {
 		return luatest.Live().Client(), nil
 	}
 	options, err := redis.ParseURL(url)
-	if err != nil {
-		return nil, err
+	if err != nil { // it may show the password
+		return nil, errors.New("REDIS_URL is not the URL of a Redis server")
 	}
 	return redis.NewClient(options), nil
 }
