@@ -34,8 +34,9 @@ import (
 // luatest are *redis.Client too.
 //
 // A context deadline interrupts a running call only if the client's option
-// ContextTimeoutEnabled is set. Without it, go-redis waits for ReadTimeout in every
-// attempt. Cancelling a context never interrupts a running call.
+// ContextTimeoutEnabled is set. Without it, go-redis waits until ReadTimeout for the reply
+// and only then gives up. It does the same after a context is cancelled, with or without
+// the option.
 type Client interface {
 	redis.Scripter
 	Get(ctx context.Context, key string) *redis.StringCmd
