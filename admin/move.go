@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/wildkey/wildkey"
 )
@@ -13,7 +14,8 @@ import (
 // shards. It returns how many records left the first Cache. It does not overwrite records
 // in the second, which are newer. A record keeps its value and its remaining TTL, plus at
 // most the two round trips that its move takes. Move cannot set a TTL above
-// wildkey.MaxTTL: it leaves such records in place and returns an error that names one.
+// wildkey.MaxTTL: it leaves such records in place and returns an error that names one. It
+// ends with an error, and loses nothing, if a key of another type is in a record's place.
 //
 // The two Caches must not share a hash tag. They share none if they differ in Namespace,
 // Shards or ShardSegments.
@@ -75,17 +77,47 @@ func Move(ctx context.Context, from, to *wildkey.Cache) (moved int, err error) {
 
 // moveBatch copies the records and deletes the ones that arrived.
 func moveBatch(ctx context.Context, from, to *wildkey.Cache, records []wildkey.Record) (int, error) {
-	var arrived []wildkey.Key
+	var arrived, held []wildkey.Key
 	var failure error
 	_, _ = to.PutEach(ctx, all(records), func(record wildkey.Record, err error) {
-		if err == nil || errors.Is(err, wildkey.ErrCondition) {
+		switch {
+		case err == nil:
 			arrived = append(arrived, record.Key)
-		} else {
+		case errors.Is(err, wildkey.ErrCondition):
+			held = append(held, record.Key)
+		default:
 			failure = cmp.Or(failure, err)
 		}
 	})
+	for keys := range slices.Chunk(held, to.Options().CallRecords) {
+		values, err := to.GetMany(ctx, keys...)
+		if err != nil {
+			failure = cmp.Or(failure, err)
+			break
+		}
+		for i, key := range keys {
+			if values[i] == nil {
+				if err := checkPlace(ctx, to, key); err != nil {
+					failure = cmp.Or(failure, err)
+					continue
+				}
+			}
+			arrived = append(arrived, key)
+		}
+	}
 	moved, err := from.DeleteEach(ctx, all(arrived), nil)
 	return moved, cmp.Or(failure, err, ctx.Err())
+}
+
+// checkPlace returns an error if the place of a record without a value is taken by another
+// type, which another program put there. The record would be lost if it left the first Cache.
+func checkPlace(ctx context.Context, to *wildkey.Cache, key wildkey.Key) error {
+	_, err := to.TTL(ctx, key)
+	if errors.Is(err, wildkey.ErrNotFound) {
+		return nil // the newer record has expired or was deleted
+	}
+	name, _ := to.Layout().Record(key)
+	return cmp.Or(err, fmt.Errorf("wildkey: Move: %s is no record: it holds another type; delete or rename it", name))
 }
 
 // all yields the items as a source that never fails.

@@ -278,6 +278,28 @@ func TestMoveLeavesLongTTLs(t *testing.T) {
 	})
 }
 
+// TestMoveToAForeignKey: a record whose place holds no record stays, and the others move.
+func TestMoveToAForeignKey(t *testing.T) {
+	onMoves(t, func(t *testing.T, b *backend.Backend, fromOptions, toOptions wildkey.Options) {
+		from, to, key := b.Cache(t, fromOptions), b.Cache(t, toOptions), wildkey.K("b")
+		backend.Must(t, from.Put(ctx, backend.Rec(wildkey.K("a"), "1")))
+		backend.Must(t, from.Put(ctx, backend.Rec(key, "2")))
+		name, err := to.Layout().Record(key)
+		backend.Must(t, err)
+		b.Do(t, "HSET", name, "field", "v")
+		if n, err := admin.Move(ctx, from, to); n != 1 || err == nil || !strings.Contains(err.Error(), name+" is no record") {
+			t.Errorf("Move: %d, %v", n, err)
+		}
+		backend.WantAll(t, from, "**", "b=2")
+		backend.WantAll(t, to, "**", "a=1")
+		b.Do(t, "DEL", name)
+		if n, err := admin.Move(ctx, from, to); n != 1 || err != nil {
+			t.Errorf("Move, once it is deleted: %d, %v", n, err)
+		}
+		wantGone(t, b, from)
+	})
+}
+
 // TestMoveToAFullServer moves nothing, tells why and loses nothing.
 func TestMoveToAFullServer(t *testing.T) {
 	backend.Each(t, func(t *testing.T, b *backend.Backend) {
