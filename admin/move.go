@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/wildkey/wildkey"
 )
@@ -89,35 +88,37 @@ func moveBatch(ctx context.Context, from, to *wildkey.Cache, records []wildkey.R
 			failure = cmp.Or(failure, err)
 		}
 	})
-	for keys := range slices.Chunk(held, to.Options().CallRecords) {
-		values, err := to.GetMany(ctx, keys...)
-		if err != nil {
+	for _, key := range held {
+		if err := checkPlace(ctx, to, key); err != nil {
 			failure = cmp.Or(failure, err)
-			break
+			continue
 		}
-		for i, key := range keys {
-			if values[i] == nil {
-				if err := checkPlace(ctx, to, key); err != nil {
-					failure = cmp.Or(failure, err)
-					continue
-				}
-			}
-			arrived = append(arrived, key)
-		}
+		arrived = append(arrived, key)
 	}
 	moved, err := from.DeleteEach(ctx, all(arrived), nil)
 	return moved, cmp.Or(failure, err, ctx.Err())
 }
 
-// checkPlace returns an error if the place of a record without a value is taken by another
-// type, which another program put there. The record would be lost if it left the first Cache.
+// checkPlace returns an error if a place is taken by no record that readers find, such as
+// another program's hash: a record that left the first Cache for it would be lost.
 func checkPlace(ctx context.Context, to *wildkey.Cache, key wildkey.Key) error {
-	_, err := to.TTL(ctx, key)
-	if errors.Is(err, wildkey.ErrNotFound) {
-		return nil // the newer record has expired or was deleted
+	var terms []wildkey.Term
+	for _, segment := range key {
+		terms = append(terms, wildkey.Lit(segment))
+	}
+	only, err := wildkey.NewPattern(terms...)
+	if err != nil {
+		return err
+	}
+	for _, err := range to.Match(ctx, only, wildkey.FromMaster()) {
+		return err
+	}
+	_, err = to.Apply(ctx, wildkey.OpCheck(key).If(wildkey.Absent()))
+	if !errors.Is(err, wildkey.ErrCondition) {
+		return err // nil: the newer record has expired or was deleted
 	}
 	name, _ := to.Layout().Record(key)
-	return cmp.Or(err, fmt.Errorf("wildkey: Move: %s is no record: it holds another type; delete or rename it", name))
+	return fmt.Errorf("wildkey: Move: %s is no record, or is not in the index: delete or rename it, or call Reindex", name)
 }
 
 // all yields the items as a source that never fails.
