@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,7 +13,7 @@ import (
 
 // password returns the password that is asked for with --askpass, or that of
 // $REDISCLI_AUTH, as redis-cli has it.
-func (t *tool) password() (string, error) {
+func (t *tool) password(ctx context.Context) (string, error) {
 	if !t.askPassword {
 		return os.Getenv("REDISCLI_AUTH"), nil
 	}
@@ -21,14 +22,30 @@ func (t *tool) password() (string, error) {
 	if err != nil {
 		return "", errors.New("--askpass: there is no terminal on which to ask")
 	}
-	defer terminal.Close()
+	fd := int(terminal.Fd())
+	before, err := term.GetState(fd)
+	if err != nil {
+		return "", fmt.Errorf("--askpass: %w", err)
+	}
 	fmt.Fprint(terminal, "Password: ")
-	password, err := term.ReadPassword(int(terminal.Fd()))
+	var password []byte
+	read := make(chan error, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		password = text
+		read <- err
+	}()
+	select {
+	case err = <-read:
+	case <-ctx.Done(): // the read goes on, without echo
+		term.Restore(fd, before)
+		err = ctx.Err()
+	}
 	fmt.Fprintln(terminal)
 	if err != nil {
 		return "", fmt.Errorf("--askpass: %w", err)
 	}
-	return string(password), nil
+	return string(password), terminal.Close()
 }
 
 // setCertificates has the client trust --cacert, and show --cert.

@@ -13,10 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
 	"github.com/redis/go-redis/v9"
+	"golang.org/x/term"
 
 	"github.com/wildkey/wildkey/internal/redisserver"
 )
@@ -119,4 +122,32 @@ func newCertificate(t *testing.T, authority *signer, name string) *signer {
 type signer struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
+}
+
+// TestInterruptedPassword presses Ctrl-C at the question of --askpass: the tool ends, and the
+// terminal echoes again.
+func TestInterruptedPassword(t *testing.T) {
+	screen, terminal, err := pty.Open()
+	must(t, err)
+	defer screen.Close()
+	defer terminal.Close()
+	state := func() term.State {
+		state, err := term.GetState(int(screen.Fd()))
+		must(t, err)
+		return *state
+	}
+	before := state()
+	command := toolCommand(t, &redisserver.Server{Addr: "127.0.0.1:1"}, "ls", "--askpass") // it asks no server
+	command.Stdin, command.Stdout, command.Stderr = terminal, terminal, terminal
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	must(t, command.Start())
+	waitFor(t, func() bool { return state() != before })
+	_, err = screen.WriteString("\x03")
+	must(t, err)
+	if code := exitOf(t, command); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d", code, exitInterrupted)
+	}
+	if state() != before {
+		t.Error("the terminal is left without echo")
+	}
 }

@@ -35,7 +35,7 @@ type about struct{ product, version, mode, role string }
 // several addresses, addr=..., must be.
 func (t *tool) connect(ctx context.Context, access access) (*session, error) {
 	logging.Disable() // the error is told, once
-	target, err := t.target()
+	target, err := t.target(ctx)
 	if err != nil {
 		return nil, usageError(err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -38,7 +39,7 @@ type target struct {
 
 // target reads --url or $REDIS_URL. No error has a part of the URL in it that might
 // belong to a password.
-func (t *tool) target() (target, error) {
+func (t *tool) target(ctx context.Context) (target, error) {
 	source, text := "--url", t.url
 	if text == "" {
 		source, text = "$REDIS_URL", cmp.Or(os.Getenv("REDIS_URL"), defaultURL)
@@ -52,7 +53,7 @@ func (t *tool) target() (target, error) {
 		return target{}, errors.New("--url has a password, which others can see in the list of processes: " +
 			"set $REDIS_URL or $REDISCLI_AUTH, or give --askpass")
 	}
-	password, err := t.password()
+	password, err := t.password(ctx)
 	if err != nil {
 		return target{}, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"strings"
 	"testing"
@@ -74,7 +75,7 @@ func TestURL(t *testing.T) {
 	} {
 		t.Setenv("REDIS_URL", test.url)
 		t.Setenv("REDISCLI_AUTH", "")
-		target, err := newTool(nil, io.Discard, io.Discard).target()
+		target, err := newTool(nil, io.Discard, io.Discard).target(context.Background())
 		got := target.String()
 		if err != nil {
 			got = err.Error()
@@ -141,7 +142,7 @@ func TestPasswordFrom(t *testing.T) {
 			t.Setenv("REDISCLI_AUTH", test.auth)
 			tool := newTool(nil, io.Discard, io.Discard)
 			tool.url = test.flag
-			target, err := tool.target()
+			target, err := tool.target(context.Background())
 			got := target.String()
 			if err != nil {
 				got = err.Error()[:min(len(err.Error()), len(test.want))]
