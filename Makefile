@@ -17,7 +17,7 @@ redis-server:
 # What runs for longer than a change can wait for: test-long has it.
 LONG = /internal/suites/|/clients$$|/scripts$$
 
-# The tests of each package, in some 2 minutes; each starts its own redis-server.
+# The tests of each package, in some 3 minutes; each starts its own redis-server.
 # WILDKEY_SERVERS=/opt/redis-6.2/redis-server:valkey-server has them run on each of these.
 # The comparisons of the engine with a server, …AgainstServer, have one goroutine: -race takes three times as long there
 # and has nothing to say.
