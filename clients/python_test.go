@@ -126,9 +126,10 @@ from wildkey import *
 
 addresses, name = [sys.argv[1].split(":")], sys.argv[2]
 sentinel = redis.sentinel.Sentinel(addresses)
-cache = Wildkey(sentinel.master_for(name), "test", ttl=timedelta(minutes=1))
+master = sentinel.master_for(name)
+cache = Wildkey(master, "test", ttl=timedelta(minutes=1))
 cache.put(Record(("a",), "1"))
-sentinel.master_for(name).wait(1, 5000)
+master.wait(1, 5000) # for the writes of this connection
 print(Wildkey(sentinel.slave_for(name), "test", leave_stale=True).collect("**")[0].value.decode())
 
 async def main():
